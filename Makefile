@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Everything else is one of their steps.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHONPATH := operator:model-server:tools
+SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images
+
+.PHONY: help
+help: ## Show the targets.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- environments: uv installs the pinned and hashed requirements; a stamp remembers what is installed
+
+$(BIN)/uv: requirements/uv.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(BIN)/uv
+	@echo "== installing the development environment (no torch)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.dev
+	@echo "== installing torch for the model server's tests"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
+	@touch $@
+
+REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/uv
+
+.PHONY: requirements
+requirements: $(BIN)/uv ## Pin all requirements anew (hashes, no addresses).
+	@for f in $(REQUIREMENTS); do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command 'make requirements' --output-file $$f.txt $$f.in; done
+
+# -- checks
+
+.PHONY: lint
+lint: $(VENV)/.test ## Run the linters.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports
