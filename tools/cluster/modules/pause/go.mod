@@ -1,0 +1,3 @@
+module modelservice.dev/tools/pause
+
+go 1.26.0
