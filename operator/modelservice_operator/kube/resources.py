@@ -1,0 +1,54 @@
+"""The kinds of objects that the operator reads and writes, and where the API server keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Body: TypeAlias = dict[str, Any]
+"""An object as the API server speaks it: plain JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of object: what a manifest calls it and what a URL calls it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """What a manifest says under `apiVersion`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_path(self) -> str:
+        """Where the server lists what it serves of this group and version."""
+        return f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Give the path of the collection (of one namespace, or of all) or of one object."""
+        path = self.group_path
+        if namespace is not None and self.namespaced:
+            path += f"/namespaces/{namespace}"
+        path += f"/{self.plural}"
+        if name is not None:
+            path += f"/{name}"
+        if subresource is not None:
+            path += f"/{subresource}"
+        return path
+
+    def __str__(self) -> str:
+        """Name the resource as `kubectl` does: `deployments.apps`, `services`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+MODEL_SERVICES = Resource("modelservice.dev", "v1alpha1", "ModelService", "modelservices")
+CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
+CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
+DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+PODS = Resource("", "v1", "Pod", "pods")
+SERVICES = Resource("", "v1", "Service", "services")
