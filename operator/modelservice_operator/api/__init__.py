@@ -1,0 +1,19 @@
+"""The ModelService API: types in, CRD and manual out. No I/O.
+
+types      the spec: fields, descriptions, defaults, bounds, rules
+status     the status
+rules      a rule is written once, for the API server (CEL) and for the operator
+quantity   500m, 4Gi: compared by value
+duration   250ms, 1h30m: compared by length
+parse      object -> ModelServiceSpec, or InvalidSpec in sentences
+canonical  ModelServiceSpec -> the object that a revision's hash is made of
+reasons    every condition and reason, with what it means
+crd        the CustomResourceDefinition, generated from types and status
+reference  docs/api.md, generated from the CRD
+"""
+
+from modelservice_operator.api.canonical import canonical
+from modelservice_operator.api.parse import InvalidSpec, parse
+from modelservice_operator.api.types import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelServiceSpec
+
+__all__ = ["API_VERSION", "GROUP", "KIND", "PLURAL", "VERSION", "InvalidSpec", "ModelServiceSpec", "canonical", "parse"]

@@ -1,0 +1,67 @@
+"""Durations in Gateway API's grammar (GEP-2257): `10m`, `250ms`, `1h30m`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import core_schema
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+LONGEST_TEXT = 4 * len("99999ms")
+
+_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+
+
+@dataclass(frozen=True, order=True)
+class Duration:
+    """A span of time in whole milliseconds, compared by length and written in one form."""
+
+    milliseconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Read one to four numbers with units, in any order, which add up."""
+        if not re.fullmatch(PATTERN, text):
+            raise ValueError("must be a duration such as 250ms, 10m or 1h30m")
+        terms = re.findall(r"([0-9]+)(h|ms|m|s)", text)
+        return cls(sum(int(number) * _MILLISECONDS[unit] for number, unit in terms))
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return self.milliseconds / 1000
+
+    @property
+    def timedelta(self) -> timedelta:
+        """The length as Python's own type."""
+        return timedelta(milliseconds=self.milliseconds)
+
+    def __str__(self) -> str:
+        """Write the canonical form: largest unit first, no unit that is zero, `0s` for nothing."""
+        text, rest = "", self.milliseconds
+        for unit, size in _MILLISECONDS.items():
+            number, rest = divmod(rest, size)
+            text += f"{number}{unit}" if number else ""
+        return text or "0s"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's signature
+        del source, handler
+        return core_schema.no_info_plain_validator_function(
+            lambda given: given if isinstance(given, cls) else cls.parse(given if isinstance(given, str) else ""),
+            serialization=core_schema.to_string_ser_schema(),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        del schema, handler
+        return {"type": "string", "maxLength": LONGEST_TEXT}

@@ -1,0 +1,120 @@
+"""The status of a ModelService: what the operator found, in the words of those who know."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from modelservice_operator.api.rules import Block
+
+UNSEEN = -1  # observedGeneration of an object that no operator has looked at: never "Current" for kstatus
+
+Count = Annotated[int, Field(strict=True, ge=0, json_schema_extra={"format": "int32"})]
+Generation = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
+
+
+def _list_map(key: str, longest: int) -> Any:  # noqa: ANN401 - pydantic's Field is typed as whatever it describes
+    return Field(
+        max_length=longest,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]},
+    )
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(Block):
+    """One observation about the ModelService."""
+
+    type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=316)]
+    """What is observed: Ready, Available, Reconciling, Stalled or Scheduled."""
+
+    status: ConditionStatus
+    """Whether it holds: True, False or Unknown."""
+
+    observed_generation: Annotated[Generation, Field(ge=0)]
+    """The metadata.generation that the observation is about."""
+
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When status last changed."""
+
+    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", min_length=1, max_length=1024)]
+    """Why, in one word."""
+
+    message: Annotated[str, Field(max_length=32768)]
+    """Why, in a sentence: what is wrong, where, what to do."""
+
+
+class Role(StrEnum):
+    """The part that a revision plays."""
+
+    STABLE = "Stable"
+    CANDIDATE = "Candidate"
+    PREVIOUS = "Previous"
+
+
+class Revision(Block):
+    """A revision that has pods or was the last to take over."""
+
+    name: str
+    """Name of the revision: of its ControllerRevision and of its Deployment."""
+
+    role: Role
+    """`Stable`: serves. `Candidate`: on its way in. `Previous`: on its way out."""
+
+    model: str
+    """The model's uri, with the digest once it is known."""
+
+    replicas: Count
+    """Number of pods wanted."""
+
+    ready: Count
+    """Number of pods that are ready."""
+
+    weight: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?%$")]
+    """Share of the requests, such as 50%."""
+
+
+class RolloutStatus(Block):
+    """The rollout under way."""
+
+    phase: str
+    """What it is doing, in one word."""
+
+    revision: str
+    """Name of the revision on its way in."""
+
+
+class ModelServiceStatus(Block):
+    """What is: written by the operator, never by users."""
+
+    observed_generation: Generation = UNSEEN
+    """The metadata.generation that the operator last acted on; -1 before it has seen the object."""
+
+    conditions: Annotated[tuple[Condition, ...], _list_map("type", 16)] = ()
+    """Observations, each with a reason and a sentence. Ready says whether the latest spec is in force."""
+
+    url: str | None = None
+    """Address of the inference protocol inside the cluster."""
+
+    replicas: Count | None = None
+    """Number of pods that carry traffic, ready or not."""
+
+    ready_replicas: Count | None = None
+    """Number of pods that carry traffic and are ready."""
+
+    selector: str | None = None
+    """Label selector of the pods that carry traffic, for autoscalers."""
+
+    revisions: Annotated[tuple[Revision, ...], _list_map("name", 16)] = ()
+    """The revisions that have pods."""
+
+    rollout: RolloutStatus | None = None
+    """The rollout under way, if any."""

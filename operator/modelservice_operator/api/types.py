@@ -1,0 +1,435 @@
+"""The spec of a ModelService: the single source of its fields, descriptions, defaults, bounds and rules.
+
+`crd.py` generates the CRD from these classes, `reference.py` the manual, `parse.py` reads objects with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, StrictBool
+
+from modelservice_operator.api.duration import Duration
+from modelservice_operator.api.quantity import Quantity
+from modelservice_operator.api.rules import Block, Rule, between
+
+GROUP = "modelservice.dev"
+VERSION = "v1alpha1"
+KIND = "ModelService"
+PLURAL = "modelservices"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+# The Torch server's second port: metrics, and health without TLS or tokens.
+TORCH_METRICS_PORT = 9090
+
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_DNS_SUBDOMAIN = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
+_HTTP_PATH = r"^/[!-~]*$"
+_LABEL_VALUE = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"
+_QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
+_URI = r"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*)$"
+_METADATA_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+Port = Annotated[int, Field(strict=True, ge=1, le=65535, json_schema_extra={"format": "int32"})]
+HttpPath = Annotated[str, Field(pattern=_HTTP_PATH, max_length=1024)]
+ObjectName = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, min_length=1, max_length=253)]
+KeyName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+
+
+def _whole(least: int, most: int) -> Any:  # noqa: ANN401 - pydantic's Field is typed as whatever it describes
+    return Field(strict=True, ge=least, le=most, json_schema_extra={"format": "int32"})
+
+
+def _every(test: Callable[[str], bool]) -> Callable[[Mapping[str, object]], bool]:
+    return lambda mapping: all(test(key) for key in mapping)
+
+
+NAMED_AS_KUBERNETES_NAMES_KEYS = Rule(
+    message="keys are names such as app or example.com/team, with at most 63 characters after the slash",
+    cel=f"self.all(key, key.size() <= 317 && key.matches(r'{_QUALIFIED_NAME}') && key.matches('(^|/)[^/]{{1,63}}$'))",
+    holds=_every(
+        lambda key: (
+            len(key) <= 317  # noqa: PLR2004 - 253 for the prefix, 1, 63
+            and re.fullmatch(_QUALIFIED_NAME, key) is not None
+            and len(key.split("/")[-1]) <= 63  # noqa: PLR2004 - as in the sentence
+        )
+    ),
+)
+NOT_OURS = Rule(
+    message=f"keys that start with {GROUP}/ belong to the operator; choose another prefix",
+    cel=f"self.all(key, !key.startsWith('{GROUP}/'))",
+    holds=_every(lambda key: not key.startswith(f"{GROUP}/")),
+)
+NAME = Rule(
+    message="metadata.name must start with a letter, hold only a-z, 0-9 and '-', end with a letter or digit, "
+    "and have at most 45 characters: Services and Deployments are named after it",
+    cel=f"self.metadata.name.size() <= 45 && self.metadata.name.matches('{_METADATA_NAME}')",
+    holds=lambda name: len(name) <= 45 and re.fullmatch(_METADATA_NAME, name) is not None,  # noqa: PLR2004 - as above
+)
+
+Annotations = Annotated[
+    Mapping[str, Annotated[str, Field(max_length=16384)]],
+    Field(max_length=64),
+    NAMED_AS_KUBERNETES_NAMES_KEYS,
+    NOT_OURS,
+]
+Labels = Annotated[
+    Mapping[str, Annotated[str, Field(pattern=_LABEL_VALUE, max_length=63)]],
+    Field(max_length=64),
+    NAMED_AS_KUBERNETES_NAMES_KEYS,
+    NOT_OURS,
+]
+
+
+class ConfigMapReference(Block):
+    """A ConfigMap in the namespace of the ModelService."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+
+
+class Model(Block):
+    """What is served: where the model comes from and which bytes it must be."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$", max_length=128)] = ""
+    """Name of the model in the inference protocol, as in /v2/models/NAME/infer. Default: the name of the
+    ModelService."""
+
+    uri: Annotated[
+        str,
+        Field(max_length=2048),
+        Rule(
+            message="must be file:///path (in the image), pvc://claim/path or https://host/path, "
+            "without spaces, user names or '..'",
+            cel=f"self.matches(r'{_URI}') && !self.matches(r'/[.][.](/|$)')",
+            holds=lambda uri: re.fullmatch(_URI, uri) is not None and ".." not in uri.split("/"),
+        ),
+    ]
+    """Where the model is: `file:///path` (a directory in the server's image), `pvc://claim/path` (a directory of a
+    PersistentVolumeClaim in this namespace, mounted read-only), or `https://host/path` (a .tar, .tar.gz, .tgz or
+    .zip archive of the directory, or a single file)."""
+
+    digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
+    """Pins the content: `sha256:` and the SHA-256 of what `find . -type f | LC_ALL=C sort | xargs sha256sum` prints
+    in the model directory. Anything else is not started. Without it the first fetch of a revision pins what it
+    found."""
+
+    ca_config_map_ref: ConfigMapReference | None = None
+    """ConfigMap whose key `ca.crt` holds the certificate authorities to trust for an https source. Default: those of
+    the image."""
+
+    rules: ClassVar = (
+        Rule(
+            message="caConfigMapRef is for https sources; remove it, or give an https uri",
+            cel="!has(self.caConfigMapRef) || self.uri.startsWith('https://')",
+            holds=lambda model: model.ca_config_map_ref is None or model.uri.startswith("https://"),
+        ),
+    )
+
+
+class RuntimeName(StrEnum):
+    """Which server runs the model."""
+
+    TORCH = "Torch"
+    CUSTOM = "Custom"
+
+
+class KeyReference(Block):
+    """A key of a Secret or ConfigMap in the namespace of the ModelService."""
+
+    name: ObjectName
+    """Name of the object."""
+
+    key: KeyName
+    """Key in its data."""
+
+    optional: StrictBool = False
+    """Whether the pod starts without the variable if the object or the key is missing."""
+
+
+class EnvSource(Block):
+    """Where the value of an environment variable comes from."""
+
+    secret_key_ref: KeyReference | None = None
+    """Key of a Secret in this namespace."""
+
+    config_map_key_ref: KeyReference | None = None
+    """Key of a ConfigMap in this namespace."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give either secretKeyRef or configMapKeyRef",
+            cel="has(self.secretKeyRef) != has(self.configMapKeyRef)",
+            holds=lambda source: (source.secret_key_ref is None) != (source.config_map_key_ref is None),
+        ),
+    )
+
+
+class EnvVar(Block):
+    """An environment variable of the server container."""
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=253),
+        Rule(
+            message="NVIDIA_* variables would hand out GPUs past the scheduler; ask for devices in spec.accelerator",
+            cel="!self.startsWith('NVIDIA_')",
+            holds=lambda name: not name.startswith("NVIDIA_"),
+        ),
+    ]
+    """Name of the variable."""
+
+    value: Annotated[str, Field(max_length=32768)] = ""
+    """Value of the variable; `$(OTHER)` stands for the value of a variable listed before it."""
+
+    value_from: EnvSource | None = None
+    """Takes the value from a Secret or ConfigMap."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give either value or valueFrom",
+            cel="!has(self.value) || !has(self.valueFrom)",
+            holds=lambda variable: not variable.gives("value") or variable.value_from is None,
+        ),
+    )
+
+
+class Runtime(Block):
+    """The server that runs the model."""
+
+    name: RuntimeName = RuntimeName.TORCH
+    """`Torch`: the server of this project, which speaks the Open Inference Protocol (V2). `Custom`: any server in an
+    image of yours; it finds the model in /model/current."""
+
+    image: Annotated[str, Field(pattern=r"^[!-~]*$", max_length=512)] = ""
+    """Container image of the server. Required for Custom; default for Torch: the image in the operator's
+    configuration."""
+
+    port: Port = 8080
+    """Port on which the server answers inference requests."""
+
+    args: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=128)] = ()
+    """Arguments of the server container; for Torch they come after the operator's own."""
+
+    env: Annotated[
+        tuple[EnvVar, ...],
+        Field(
+            max_length=128,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
+    """Environment variables of the server container."""
+
+    readiness_path: HttpPath = ""
+    """Custom only: path on the serving port that answers 200 once the model can serve. Without it a pod is ready as
+    soon as the port is open."""
+
+    liveness_path: HttpPath = ""
+    """Custom only: path on the serving port that answers 200 while the server works; a server that stops answering
+    is restarted. Without it only a server that exits is."""
+
+    metrics_port: Port | None = None
+    """Custom only: port of the Prometheus metrics. Default: the serving port."""
+
+    metrics_path: HttpPath = ""
+    """Custom only: path of the Prometheus metrics. Without it nothing is scraped."""
+
+    rules: ClassVar = (
+        Rule(
+            message="a Custom runtime needs image: the container image of your server",
+            cel="self.name != 'Custom' || (has(self.image) && self.image != '')",
+            holds=lambda runtime: runtime.name is not RuntimeName.CUSTOM or runtime.image != "",
+        ),
+        Rule(
+            message="readinessPath, livenessPath, metricsPort and metricsPath are for a Custom runtime; "
+            "the Torch server's own are known, remove them",
+            cel="self.name == 'Custom' || !(has(self.readinessPath) || has(self.livenessPath) "
+            "|| has(self.metricsPort) || has(self.metricsPath))",
+            holds=lambda runtime: (
+                runtime.name is RuntimeName.CUSTOM
+                or not runtime.gives("readiness_path", "liveness_path", "metrics_port", "metrics_path")
+            ),
+        ),
+        Rule(
+            message="metricsPort needs metricsPath",
+            cel="!has(self.metricsPort) || has(self.metricsPath)",
+            holds=lambda runtime: not runtime.gives("metrics_port") or runtime.gives("metrics_path"),
+        ),
+        Rule(
+            message=f"port {TORCH_METRICS_PORT} is the Torch server's metrics port; choose another",
+            cel=f"self.name == 'Custom' || self.port != {TORCH_METRICS_PORT}",
+            holds=lambda runtime: runtime.name is RuntimeName.CUSTOM or runtime.port != TORCH_METRICS_PORT,
+        ),
+    )
+
+
+class Serving(Block):
+    """How the Torch server batches, queues and gives up on requests."""
+
+    max_batch_size: Annotated[int, _whole(1, 4096)] = 64
+    """Most items that are run through the model at once; 1 switches batching off."""
+
+    max_batch_delay: Annotated[Duration, between("0s", "10s")] = Duration.parse("0s")
+    """How long a batch waits for more items while the model is idle. At 0s items gather only while the model is busy,
+    which costs no latency."""
+
+    max_queue: Annotated[int, _whole(1, 65536)] = 256
+    """Most requests that wait for the model; one more is answered with 429 and Retry-After."""
+
+    request_timeout: Annotated[Duration, between("1ms", "1h")] = Duration.parse("10s")
+    """How long a request may take, its waiting included; then it is answered with 503."""
+
+
+class Accelerator(Block):
+    """The devices of each pod."""
+
+    class_: Annotated[str, Field(alias="class", pattern=_DNS_LABEL, max_length=63)] = ""
+    """Class of accelerator, defined by the administrator in the operator's configuration: resource, nodes,
+    tolerations."""
+
+    resource: Annotated[
+        str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$", max_length=317)
+    ] = ""
+    """Extended resource that a device plugin advertises, such as nvidia.com/gpu, where no class is defined."""
+
+    count: Annotated[int, _whole(1, 1024)] = 1
+    """Number of devices per pod."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give either class (defined by the administrator) or resource (such as nvidia.com/gpu)",
+            cel="has(self.class) != has(self.resource)",
+            holds=lambda accelerator: accelerator.gives("class_") != accelerator.gives("resource"),
+        ),
+    )
+
+
+Amounts = Annotated[Mapping[str, Quantity], Field(max_length=16), NAMED_AS_KUBERNETES_NAMES_KEYS]
+
+
+class Resources(Block):
+    """What the server container of each pod asks for and may use, besides accelerators."""
+
+    requests: Amounts = Field(default_factory=dict)
+    """What the scheduler sets aside, such as cpu: 500m and memory: 4Gi."""
+
+    limits: Amounts = Field(default_factory=dict)
+    """What the container may use at most. More memory than that ends it; more cpu is slowed down. The Torch server
+    starts one process per whole cpu of the limit."""
+
+    rules: ClassVar = (
+        Rule(
+            message="a request may not be larger than its limit",
+            cel="!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) "
+            "|| quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            holds=lambda resources: all(
+                amount <= resources.limits.get(name, amount) for name, amount in resources.requests.items()
+            ),
+        ),
+    )
+
+
+class ServiceType(StrEnum):
+    """How the Service is reached, as in a Kubernetes Service."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class Service(Block):
+    """The Service that carries the inference requests."""
+
+    type: ServiceType = ServiceType.CLUSTER_IP
+    """`ClusterIP`: from inside the cluster; `NodePort`: also on a port of every node; `LoadBalancer`: also through
+    the load balancer of the cloud."""
+
+    annotations: Annotations = Field(default_factory=dict)
+    """Annotations of the Service, for example for the cloud's load balancer."""
+
+
+class PodMetadata(Block):
+    """Labels and annotations of the pods."""
+
+    labels: Labels = Field(default_factory=dict)
+    """Labels added to the pods. They do not change which pods the Service selects."""
+
+    annotations: Annotations = Field(default_factory=dict)
+    """Annotations added to the pods."""
+
+
+class PodTemplate(Block):
+    """An overlay on the pods that the operator renders."""
+
+    metadata: PodMetadata = Field(default_factory=PodMetadata)
+    """Labels and annotations added to the pods."""
+
+    spec: Annotated[Mapping[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = Field(
+        default_factory=dict
+    )
+    """Part of a Kubernetes PodSpec that is laid over the rendered one as a strategic merge patch, as kubectl patch
+    does: nodeSelector, tolerations, affinity, volumes, serviceAccountName, more containers and so on. The rendered
+    containers are `server` and `fetch` (an init container). See `kubectl explain pod.spec`."""
+
+
+class Rollout(Block):
+    """How a changed model is let in."""
+
+    paused: StrictBool = False
+    """Holds new revisions back: none is started, none takes over. Scaling and repair go on."""
+
+
+class ModelServiceSpec(Block):
+    """What is wanted: the model, where it runs, how many replicas, how it changes."""
+
+    model: Model
+    """What is served: where the model comes from and which bytes it must be."""
+
+    runtime: Runtime = Field(default_factory=Runtime)
+    """The server that runs the model."""
+
+    serving: Serving = Field(default_factory=Serving)
+    """How the Torch server batches, queues and gives up on requests."""
+
+    accelerator: Accelerator | None = None
+    """The devices of each pod. Without it the model runs on the CPU."""
+
+    resources: Resources = Field(default_factory=Resources)
+    """What the server container of each pod asks for and may use, besides accelerators."""
+
+    startup_timeout: Annotated[Duration, between("1s", "24h")] = Duration.parse("10m")
+    """How long a started server may take to load the model until it is restarted."""
+
+    service: Service = Field(default_factory=Service)
+    """The Service that carries the inference requests. It has the name of the ModelService."""
+
+    pod_template: PodTemplate = Field(default_factory=PodTemplate)
+    """Overlay on the rendered pods, for what has no field of its own."""
+
+    replicas: Annotated[int, _whole(0, 2**31 - 1)] | None = None
+    """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it: absent means the number that
+    runs, and 1 for a new ModelService."""
+
+    rollout: Rollout = Field(default_factory=Rollout)
+    """How a changed model is let in."""
+
+    rules: ClassVar = (
+        Rule(
+            message="serving is for the Torch runtime; remove it, and give your server its own flags in runtime.args",
+            cel="!has(self.serving) || !has(self.runtime) || self.runtime.name == 'Torch'",
+            holds=lambda spec: not spec.gives("serving") or spec.runtime.name is RuntimeName.TORCH,
+        ),
+        Rule(
+            message="resources names the resource of accelerator; remove it there, accelerator.count is its number",
+            cel="!has(self.accelerator) || !has(self.accelerator.resource) || !has(self.resources) "
+            "|| !((has(self.resources.requests) && self.accelerator.resource in self.resources.requests) "
+            "|| (has(self.resources.limits) && self.accelerator.resource in self.resources.limits))",
+            holds=lambda spec: (
+                spec.accelerator is None
+                or spec.accelerator.resource not in {*spec.resources.requests, *spec.resources.limits}
+            ),
+        ),
+    )
