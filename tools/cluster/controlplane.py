@@ -1,0 +1,170 @@
+"""Profile `controlplane`: etcd and an API server on free loopback ports; no node, so no pod ever runs.
+
+For tests: `with ControlPlane(directory) as plane: ...`.
+"""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cluster import access, binaries, components, ports, processes, waiting
+from cluster.access import Access
+from cluster.api import Api
+from cluster.pins import FOR_CONTROLLERS
+from cluster.pki import Authority, apiserver_names
+
+_START_SECONDS = 120.0  # four seconds on an idle machine; a loaded one gets its time
+_SERVICE_ADDRESS = "10.97.0.1"
+
+
+class ControlPlane:
+    """An etcd and an API server of our own, thrown away after use.
+
+    `controllers` adds the controller manager and the scheduler. Without them nobody makes the `default` service accounts,
+    so the server then does not insist that a pod has one. `api_flags` are added to the API server's command line.
+    """
+
+    def __init__(self, directory: Path, *, controllers: bool = False, api_flags: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self.controllers = controllers
+        self.kubeconfig = directory / "kubeconfig"
+        self._api_flags = (
+            "--endpoint-reconciler-type=none",  # the service "kubernetes" cannot lead to a loopback address
+            *(() if controllers else ("--disable-admission-plugins=ServiceAccount",)),
+            *api_flags,
+        )
+        self._outlives_us = False
+        self._settings: components.Settings | None = None
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    # -- what clients need
+
+    @property
+    def url(self) -> str:
+        """Where the API server listens."""
+        return f"https://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def etcd_url(self) -> str:
+        """Where etcd listens, for tests that compact it."""
+        return self.settings.etcd_url
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the authority that vouches for the API server."""
+        return self.settings.pki / "ca.crt"
+
+    @property
+    def admin_token(self) -> str:
+        """The bearer token of a user who may do everything."""
+        return Access.read(self.kubeconfig).token
+
+    @property
+    def settings(self) -> components.Settings:
+        """Ports and folders; they stay the same over restarts."""
+        if self._settings is None:
+            etcd_port, peer_port, api_port = ports.free(3)
+            self._settings = components.Settings(
+                self.directory, etcd_port, peer_port, api_port, api_flags=self._api_flags
+            )
+        return self._settings
+
+    # -- life
+
+    def start(self, *, outlives_us: bool = False) -> None:
+        """Start everything on empty data and return when the API server is ready.
+
+        Unless it outlives us it ends with the thread that calls this, even if that is killed.
+        """
+        self._outlives_us = outlives_us
+        (self.directory / "log").mkdir(parents=True)
+        programs = binaries.paths(("etcd", "kube-apiserver", *(FOR_CONTROLLERS if self.controllers else ())))
+        tokens = self._make_credentials()
+        self._spawn("etcd", components.etcd(programs["etcd"], self.settings))
+        self.start_api()
+        if self.controllers:
+            manager, scheduler = (self._user_kubeconfig(name, tokens[f"system:{name}"]) for name in FOR_CONTROLLERS)
+            self._spawn(
+                "kube-controller-manager",
+                components.controller_manager(programs["kube-controller-manager"], self.settings, manager),
+            )
+            self._spawn("kube-scheduler", components.scheduler(programs["kube-scheduler"], scheduler))
+
+    def start_api(self) -> None:
+        """Start the API server (again, on the same data and port) and return when it is ready."""
+        program = binaries.path("kube-apiserver")
+        self._spawn("kube-apiserver", components.apiserver(program, self.settings))
+        api = Api(Access.read(self.kubeconfig))
+        waiting.until(
+            api.is_ready,
+            f"the API server at {self.url} is not ready; its log is in {self.directory / 'log'}",
+            seconds=_START_SECONDS,
+            hopeless=self._dead_process,
+        )
+
+    def kill_api(self) -> None:
+        """Kill the API server, as a crash would."""
+        server = self._running.pop("kube-apiserver")
+        server.kill()
+        server.wait()
+
+    def pause_api(self) -> None:
+        """Freeze the API server: connections stay open, nothing is answered."""
+        self._running["kube-apiserver"].send_signal(signal.SIGSTOP)
+
+    def resume_api(self) -> None:
+        """Let a frozen API server go on."""
+        self._running["kube-apiserver"].send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Kill everything; the directory stays, for a look at the logs."""
+        processes.kill_all(self.directory)
+        for process in self._running.values():
+            process.wait()
+        self._running.clear()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # -- parts
+
+    def _make_credentials(self) -> dict[str, str]:
+        authority = Authority.create(self.settings.pki)
+        authority.issue("apiserver", "/CN=kube-apiserver", apiserver_names(_SERVICE_ADDRESS))
+        tokens = access.create_tokens(self.settings.pki / "tokens.csv", access.CONTROLPLANE_USERS)
+        Access(self.url, authority.certificate.read_text(), tokens["admin"]).write(self.kubeconfig)
+        return tokens
+
+    def _user_kubeconfig(self, name: str, token: str) -> Path:
+        path = self.directory / "pki" / f"{name}.kubeconfig"
+        replace(Access.read(self.kubeconfig), token=token).write(path)
+        return path
+
+    def _spawn(self, name: str, command: Sequence[str]) -> None:
+        self._running[name] = processes.spawn(
+            command,
+            directory=self.directory,
+            log=self.directory / "log" / f"{name}.log",
+            outlives_us=self._outlives_us,
+        )
+
+    def _dead_process(self) -> str | None:
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                log = self.directory / "log" / f"{name}.log"
+                return f"{name} ended with status {process.returncode}; the end of {log}:\n{processes.tail(log)}"
+        return None

@@ -1,0 +1,134 @@
+"""The programs of a cluster: the version we pin, how it is built, and which foreign versions are as good."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Version = tuple[int, int, int]
+
+KUBERNETES = "v1.35.4"
+ETCD = "v3.7.3"
+COREDNS = "v1.14.7"
+HELM = "v3.22.0"
+KSTATUS = "v0.37.2"  # of sigs.k8s.io/cli-utils, which holds the library
+PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
+
+MODULES = Path(__file__).parent / "modules"
+
+
+def version_in(text: str) -> Version | None:
+    """Find the first version number in what a program says about itself."""
+    found = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def _never(_: Version) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One program: where its source is pinned, and how to recognise one that somebody else installed."""
+
+    name: str
+    version: str
+    module: str  # the folder under modules/
+    package: str = "."  # "." is a program of our own
+    asks: tuple[str, ...] = ()  # the arguments that make it tell its version
+    suits: Callable[[Version], bool] = _never  # may a foreign one of this version be used?
+    stamps: Mapping[str, str] = field(default_factory=dict)  # variables that releases set by the linker
+
+    @property
+    def source(self) -> Path:
+        """The folder with its go.mod."""
+        return MODULES / self.module
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether main.go is in this repository."""
+        return self.package == "."
+
+
+# Without these stamps the API server calls itself v0.0.0, which charts with a kubeVersion then refuse.
+_KUBERNETES_STAMPS = {
+    f"{package}.{name}": value
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    for name, value in (("gitVersion", KUBERNETES), ("gitMajor", "1"), ("gitMinor", "35"))
+}
+
+
+def _same_minor(version: Version) -> bool:
+    return version[:2] == (1, 35)
+
+
+def _kubernetes(name: str) -> Tool:
+    return Tool(
+        name,
+        KUBERNETES,
+        module="kubernetes",
+        package=f"k8s.io/kubernetes/cmd/{name}",
+        asks=("--version",),
+        suits=_same_minor,
+        stamps=_KUBERNETES_STAMPS,
+    )
+
+
+TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "etcd",
+            ETCD,
+            module="etcd",
+            package="go.etcd.io/etcd/server/v3",
+            asks=("--version",),
+            # Distributions still carry 3.4, which lacks the watch progress that Kubernetes 1.35 asks for.
+            suits=lambda version: (3, 5, 13) <= version < (4, 0, 0),
+        ),
+        _kubernetes("kube-apiserver"),
+        Tool(
+            "kubectl",
+            KUBERNETES,
+            module="kubernetes",
+            package="k8s.io/kubernetes/cmd/kubectl",
+            asks=("version", "--client"),
+            suits=lambda version: (1, 34, 0) <= version < (1, 37, 0),  # the skew that Kubernetes supports
+            stamps=_KUBERNETES_STAMPS,
+        ),
+        _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-scheduler"),
+        Tool("kstatus", KSTATUS, module="kstatus"),
+        Tool(
+            "helm",
+            HELM,
+            module="helm",
+            package="helm.sh/helm/v3/cmd/helm",
+            asks=("version", "--short"),
+            suits=lambda version: (3, 18, 0) <= version < (4, 0, 0),
+            stamps={
+                "helm.sh/helm/v3/internal/version.version": HELM,
+                # What `helm template` believes the cluster to be; the release says what its client-go is.
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "37",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "37",
+            },
+        ),
+        _kubernetes("kubelet"),
+        _kubernetes("kube-proxy"),
+        Tool("pause", "v1", module="pause"),
+        Tool("coredns", COREDNS, module="coredns"),
+        Tool(
+            "promtool",
+            PROMETHEUS,
+            module="prometheus",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            asks=("--version",),
+            suits=lambda version: (3, 0, 0) <= version < (4, 0, 0),
+            stamps={"github.com/prometheus/common/version.Version": "3.7.3"},
+        ),
+    )
+}
+
+FOR_CONTROLPLANE = ("etcd", "kube-apiserver", "kubectl")
+FOR_CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
+FOR_NODE = (*FOR_CONTROLPLANE, *FOR_CONTROLLERS, "kubelet", "kube-proxy", "pause", "coredns")

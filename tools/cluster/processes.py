@@ -1,0 +1,98 @@
+"""Start processes, find them again, end them.
+
+Every process of a cluster carries the cluster's directory in its environment. So nothing has to be written down that a
+crash could lose: what carries the mark is ours, and nothing else is.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cluster.errors import ClusterError
+
+MARK = "MODELSERVICE_CLUSTER_DIRECTORY"
+_PATIENCE_SECONDS = 20.0
+
+
+def marked(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the mark of the cluster in this directory."""
+    return {**environment, MARK: str(directory.resolve())}
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    directory: Path,
+    log: Path,
+    outlives_us: bool,
+    environment: Mapping[str, str] = os.environ,
+) -> "subprocess.Popen[bytes]":
+    """Start a process of the cluster; its output goes to its log.
+
+    One that does not outlive us is killed by the kernel when the thread that started it ends, however that happens.
+    """
+    leash = [] if outlives_us or not shutil.which("setpriv") else ["setpriv", "--pdeathsig", "KILL", "--"]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [*leash, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=marked(directory, environment),
+            start_new_session=True,  # a Ctrl-C in the terminal is for us alone
+        )
+
+
+def find(directory: Path) -> list[int]:
+    """Return the ids of all processes of the cluster in this directory, as seen from here."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _carries(entry, directory)]
+
+
+def _carries(process: Path, directory: Path) -> bool:
+    try:
+        if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+            return False  # it has ended; only its parent has not looked yet
+        return f"{MARK}={directory.resolve()}".encode() in process.joinpath("environ").read_bytes().split(b"\0")
+    except OSError:  # gone meanwhile, or another user's
+        return False
+
+
+def kill_all(directory: Path) -> None:
+    """Kill every process of the cluster and return when none is left.
+
+    SIGKILL, because an API server with open watches takes half a minute to leave when asked politely.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while remaining := find(directory):
+        for pid in remaining:
+            _kill(pid, directory)
+        if time.monotonic() > deadline:
+            raise ClusterError(f"Processes {remaining} of the cluster in {directory} do not end although killed.")
+        time.sleep(0.02)
+
+
+def _kill(pid: int, directory: Path) -> None:
+    """Kill a process if it still is the one that we mean: its id may have gone to another one."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _carries(Path("/proc", str(pid)), directory):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the end of a log, for an error's text."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(it wrote nothing)"
