@@ -20,6 +20,8 @@
 The message is always the server's own words.
 """
 
+# ruff: noqa: N818 (the names are those that the API gives to its reasons)
+
 from __future__ import annotations
 
 from typing import Any, Final

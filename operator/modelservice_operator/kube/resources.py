@@ -52,3 +52,13 @@ CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerr
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 PODS = Resource("", "v1", "Pod", "pods")
 SERVICES = Resource("", "v1", "Service", "services")
+
+_KNOWN = {
+    (known.api_version, known.kind): known
+    for known in (MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES)
+}
+
+
+def resource_of(body: Body) -> Resource:
+    """Tell which resource a manifest or an object is of."""
+    return _KNOWN[body["apiVersion"], body["kind"]]

@@ -2,57 +2,274 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final, Self
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from modelservice_operator.kube.resources import Body, Resource
+import aiohttp
+import orjson
+from prometheus_client import Counter
+
+from modelservice_operator.kube.credentials import Credentials
+from modelservice_operator.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable, error_from_status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from modelservice_operator.kube.resources import Body, Resource
 
 FIELD_MANAGER: Final = "modelservice-operator"
 
+_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; the server takes no other type for an apply (1.35)
+_MERGE: Final = "application/merge-patch+json"
+_JSON: Final = "application/json"
+
+_REQUESTS_AT_ONCE: Final = 16  # more only queue in the server, which gives one account few seats (measured)
+_REQUEST: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
+_THROTTLED_TRIES: Final = 4
+_LONGEST_RETRY_AFTER: Final = 30.0
+
+# The server ends each watch after a time of our choice, and sends a bookmark about once a minute until then.
+# A stream that is silent for longer is dead, however alive its connection looks.
+_WATCH_SECONDS: Final = (240, 480)
+_WATCH_SILENCE_SECONDS: Final = 90.0
+
+REQUESTS: Final = Counter(
+    "modelservice_operator_api_requests",
+    "Requests to the Kubernetes API; code is the HTTP status, or Error where there was no answer.",
+    ["verb", "resource", "code"],
+)
+
+
+class Listing(NamedTuple):
+    """All objects of a kind, and the moment at which they were so."""
+
+    items: list[Body]
+    resource_version: str
+
 
 class Cluster:
-    """The API server, as far as the operator needs it. Raises `KubeError` and nothing else."""
+    """The API server, as far as the operator needs it. Its methods raise `KubeError` and nothing else."""
+
+    def __init__(self, credentials: Credentials, reload: Callable[[], Credentials] = Credentials.load) -> None:
+        """Take credentials, and where to get new ones when the server refuses these. Needs a running event loop."""
+        self._credentials = credentials
+        self._reload = reload
+        self._tls = credentials.tls()
+        self._renewing = asyncio.Lock()
+        self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # the slots limit requests; watches come on top
+            # Compression costs both sides more time than it saves inside one cluster.
+            headers={"Accept": _JSON, "Accept-Encoding": "identity", "User-Agent": FIELD_MANAGER},
+        )
 
     @classmethod
     async def connect(cls) -> Self:
-        """Open a session with the pod's service account, or else with the current context of the kubeconfig."""
-        raise NotImplementedError
+        """Open a session with the credentials of the environment (raises `NoCredentialsError`)."""
+        return cls(await asyncio.to_thread(Credentials.load))
 
     async def close(self) -> None:
         """Close all connections."""
-        raise NotImplementedError
+        await self._http.close()
+
+    async def serves(self, resource: Resource) -> bool:
+        """Tell whether the server serves this kind (now: CRDs come and go)."""
+        try:
+            found = await self._request("discover", resource, "GET", resource.group_path)
+        except NotFound:
+            return False
+        return any(kind["name"] == resource.plural for kind in found.get("resources") or ())
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body:
         """Read one object."""
-        raise NotImplementedError
+        return await self._request("get", resource, "GET", resource.path(namespace, name))
 
     async def list(
         self, resource: Resource, *, namespace: str | None = None, selector: str = "", limit: int = 500
-    ) -> tuple[list[Body], str]:
-        """Read all objects, page by page, and the resource version of the moment at which they were so."""
-        raise NotImplementedError
+    ) -> Listing:
+        """Read all objects, page by page."""
+        try:
+            return await self._list(resource, namespace, selector, limit)
+        except Gone:
+            # Between two pages the moment of the first one was compacted away: ask for everything at once.
+            return await self._list(resource, namespace, selector, limit=0)
 
-    def watch(
+    async def _list(self, resource: Resource, namespace: str | None, selector: str, limit: int) -> Listing:
+        listing = Listing([], "")
+        params = {"limit": str(limit)}
+        if selector:
+            params["labelSelector"] = selector
+        # A list says these once for all its items; every reader of an object looks for them in the object.
+        kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+        while True:
+            page = await self._request("list", resource, "GET", resource.path(namespace), params=params)
+            listing.items.extend(kind | item for item in page.get("items") or ())
+            if not (token := page["metadata"].get("continue")):
+                return listing._replace(resource_version=page["metadata"]["resourceVersion"])
+            params["continue"] = token
+
+    async def watch(
         self, resource: Resource, *, resource_version: str, namespace: str | None = None, selector: str = ""
     ) -> AsyncIterator[tuple[str, Body]]:
-        """Yield (`ADDED` | `MODIFIED` | `DELETED` | `BOOKMARK`, object) until the server ends the stream."""
-        raise NotImplementedError
+        """Yield (`ADDED` | `MODIFIED` | `DELETED` | `BOOKMARK`, object) until the server ends the stream.
+
+        Raises `Gone` when the server no longer knows the resource version: list again.
+        """
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(random.randint(*_WATCH_SECONDS)),  # noqa: S311 (spreads the reconnects)
+        }
+        if selector:
+            params["labelSelector"] = selector
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
+        async with self._exchange(
+            "watch", resource, "GET", resource.path(namespace), params=params, limits=limits
+        ) as response:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise error_from_status(int(event["object"].get("code") or 500), event["object"])
+                    yield event["type"], event["object"]
 
     async def apply(self, resource: Resource, manifest: Body, *, force: bool, dry_run: bool = False) -> Body:
         """Apply a manifest on the server's side and return the object that results.
 
         A `metadata.resourceVersion` or `metadata.uid` in the manifest is a precondition: `Conflict` when it fails.
         """
-        raise NotImplementedError
+        metadata = manifest["metadata"]
+        params = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        if dry_run:
+            params["dryRun"] = "All"
+        path = resource.path(metadata["namespace"], metadata["name"])
+        return await self._request("apply", resource, "PATCH", path, params=params, body=manifest, content_type=_APPLY)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object with this UID; one that is gone already is fine."""
-        raise NotImplementedError
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        try:
+            await self._request("delete", resource, "DELETE", resource.path(namespace, name), body=options)
+        except NotFound:
+            return
 
     async def patch_status(self, resource: Resource, namespace: str, name: str, patch: Body) -> Body:
         """Merge a patch (`{"status": ...}`) into the status; a `metadata.resourceVersion` in it is a precondition."""
-        raise NotImplementedError
+        return await self._merge(resource, namespace, name, "status", patch)
 
     async def patch_scale(self, resource: Resource, namespace: str, name: str, replicas: int) -> Body:
         """Set the number of replicas through `/scale` and return the Scale object."""
-        raise NotImplementedError
+        return await self._merge(resource, namespace, name, "scale", {"spec": {"replicas": replicas}})
+
+    async def _merge(self, resource: Resource, namespace: str, name: str, subresource: str, patch: Body) -> Body:
+        path = resource.path(namespace, name, subresource)
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self._request(
+            f"patch_{subresource}", resource, "PATCH", path, params=params, body=patch, content_type=_MERGE
+        )
+
+    async def _request(
+        self,
+        verb: str,
+        resource: Resource,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = _JSON,
+    ) -> Body:
+        """Send one request, again where the server asks to come back later, and read the answer."""
+        data = None if body is None else orjson.dumps(body)
+        async with self._slots:  # kept while throttled: that is the back pressure
+            tries = 1
+            while True:
+                try:
+                    async with self._exchange(
+                        verb, resource, method, path, params=params, data=data, content_type=content_type
+                    ) as response:
+                        answer: Body = orjson.loads(await response.read())
+                        return answer
+                except Throttled as error:
+                    if tries == _THROTTLED_TRIES:
+                        raise
+                    await asyncio.sleep(min(error.retry_after or 1.0, _LONGEST_RETRY_AFTER))
+                    tries += 1
+
+    @asynccontextmanager
+    async def _exchange(
+        self,
+        verb: str,
+        resource: Resource,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        content_type: str = _JSON,
+        limits: aiohttp.ClientTimeout = _REQUEST,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a response with a good status; everything else becomes a `KubeError`, also while the body is read."""
+        answered = "Error"
+        try:
+            for fresh in (False, True):
+                credentials = self._credentials
+                headers = {"Content-Type": content_type}
+                if authorization := credentials.authorization():
+                    headers["Authorization"] = authorization
+                async with self._http.request(
+                    method,
+                    credentials.server + path,
+                    params=params,
+                    data=data,
+                    headers=headers,
+                    timeout=limits,
+                    ssl=self._tls,
+                    server_hostname=credentials.server_name,
+                    proxy=credentials.proxy,
+                ) as response:
+                    answered = str(response.status)
+                    if response.status == HTTPStatus.UNAUTHORIZED and not fresh:
+                        await self._renew(credentials)
+                        continue
+                    if response.status >= HTTPStatus.BAD_REQUEST:
+                        raise await _error_of(response)
+                    yield response
+                    return
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            # TimeoutError and some of aiohttp's errors have no words of their own.
+            words = f"{method} {path}: {type(error).__name__}{f': {error}' if str(error) else ''}"
+            raise Unavailable(f"The API server did not answer: {words}") from error
+        finally:
+            REQUESTS.labels(verb, resource.plural, answered).inc()
+
+    async def _renew(self, refused: Credentials) -> None:
+        """Load the credentials anew, once for all the requests that found the same ones refused."""
+        async with self._renewing:
+            if self._credentials is refused:
+                self._credentials = await asyncio.to_thread(self._reload)
+                self._tls = self._credentials.tls()
+
+
+async def _error_of(response: aiohttp.ClientResponse) -> KubeError:
+    """Read a bad answer: a `Status` from the server itself, anything at all from a proxy before it."""
+    text = await response.read()
+    try:
+        status = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        status = None
+    if not isinstance(status, dict):
+        status = {"message": f"HTTP {response.status}: {text[:200].decode(errors='replace').strip()}"}
+    retry_after = response.headers.get("Retry-After", "")
+    return error_from_status(response.status, status, retry_after=float(retry_after) if retry_after.isdigit() else None)
