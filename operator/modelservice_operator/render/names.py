@@ -1,0 +1,41 @@
+"""Every name, label and annotation that the operator writes, in one place."""
+
+from __future__ import annotations
+
+GROUP = "modelservice.dev"
+
+# Labels of children and pods.
+NAME = f"{GROUP}/name"
+REVISION = f"{GROUP}/revision"
+INSTALLATION = f"{GROUP}/installation"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "modelservice-operator"
+
+# Annotations that people write on a ModelService (restart) or on an object to be taken over (adopt).
+RESTART = f"{GROUP}/restart"
+ADOPT = f"{GROUP}/adopt"
+
+# Annotations of the ledger's entries.
+VERDICT = f"{GROUP}/verdict"
+REASON = f"{GROUP}/reason"
+DECIDED_TIME = f"{GROUP}/decided-time"
+PROMOTION = f"{GROUP}/promotion"
+
+# The pod's inner names, which overlays and people address.
+SERVER = "server"
+FETCH = "fetch"
+HTTP_PORT = "http"
+METRICS_PORT = "metrics"
+
+# A Service that must select nothing names this revision; no revision is ever called so.
+NO_REVISION = "none"
+
+
+def service_labels(name: str) -> dict[str, str]:
+    """Labels shared by all children of the ModelService `name`, by which they are watched."""
+    return {NAME: name, MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "modelservice"}
+
+
+def metrics_service(name: str) -> str:
+    """Name of the headless Service that is scraped."""
+    return f"{name}-metrics"

@@ -1,0 +1,113 @@
+"""What a decision about a rollout is made from: the ledger, the workloads, the traffic. Values only, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Verdict(StrEnum):
+    """What the ledger says of a revision's claim to traffic."""
+
+    UNDECIDED = ""
+    PASSED = "Passed"  # may take traffic
+    SUPERSEDED = "Superseded"  # gave way to a newer spec while it had traffic and was failing
+    PROMOTED = "Promoted"  # has been the stable revision at least once
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger: a ControllerRevision, read."""
+
+    name: str
+    sequence: int  # order of recording, from 1
+    promotion: int = 0  # the stable revision has the highest; 0 = never promoted
+    verdict: Verdict = Verdict.UNDECIDED
+    decided_time: str = ""
+    spec: dict[str, Any] = field(default_factory=dict)  # canonical pod-shaping spec
+    template: dict[str, Any] = field(default_factory=dict)  # the exact pod template
+    resource_version: str = ""
+    pinned: bool = True  # the digest of its model is fixed, by the user or by its first fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a pod does not serve: a reason from `api.reasons` and a sentence in the words of who refused."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The Deployment of one revision and what became of its pods."""
+
+    wanted: int = 0  # spec.replicas
+    pods: int = 0  # existing pods that are not terminating
+    ready: int = 0
+    available: int = 0  # ready for minReadySeconds
+    exists: bool = True
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def occupied(self) -> int:
+        """Pods that exist or are about to: the larger of what was asked for and what is seen."""
+        return max(self.wanted, self.pods)
+
+    @property
+    def gone(self) -> bool:
+        """No pod is left and none was asked for."""
+        return self.occupied == 0
+
+
+ABSENT = Workload(exists=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that `decide` may know about one ModelService."""
+
+    desired: str  # name of the revision that the spec describes
+    replicas: int  # how many pods are promised
+    ledger: tuple[Entry, ...] = ()
+    workloads: dict[str, Workload] = field(default_factory=dict)
+    traffic: frozenset[str] = frozenset()  # revisions that the live Service selects
+    paused: bool = False
+
+    def entry(self, name: str) -> Entry | None:
+        """Return the ledger's entry of the revision `name`."""
+        return next((entry for entry in self.ledger if entry.name == name), None)
+
+    def workload(self, name: str) -> Workload:
+        """Return the workload of the revision `name`, an empty one where it has no Deployment."""
+        return self.workloads.get(name, ABSENT)
+
+    @property
+    def stable(self) -> Entry | None:
+        """The revision with the highest promotion number."""
+        promoted = [entry for entry in self.ledger if entry.promotion > 0]
+        return max(promoted, key=lambda entry: entry.promotion, default=None)
+
+    def decided(self, name: str) -> bool:
+        """Tell whether the ledger ever let the revision take traffic."""
+        entry = self.entry(name)
+        return entry is not None and (entry.promotion > 0 or entry.verdict is not Verdict.UNDECIDED)
+
+    def behind_wide_selector(self) -> frozenset[str]:
+        """Return the revisions that a selector without a revision stands for.
+
+        Pods of a revision that the ledger never let through do not count: whoever widened the selector, it was no
+        decision, and the next plan narrows it again. Without any ledger every Deployment counts, to be adopted.
+        """
+        stable = self.stable
+        if stable is None:
+            return frozenset(self.workloads)
+        with_pods = (name for name, workload in self.workloads.items() if not workload.gone)
+        return frozenset({stable.name, *filter(self.decided, with_pods)})
+
+    @property
+    def newcomer(self) -> str | None:
+        """The revision that shares the traffic with the stable one, while a roll is under way."""
+        stable = self.stable
+        return next((name for name in sorted(self.traffic) if stable is None or name != stable.name), None)
