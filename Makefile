@@ -37,6 +37,18 @@ requirements: $(BIN)/uv ## Pin all requirements anew (hashes, no addresses).
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command 'make requirements' --output-file $$f.txt $$f.in; done
 
+# -- what is generated
+
+CRD := crds/modelservice.dev_modelservices.yaml
+CHART_CRD := charts/modelservice-operator/files/$(CRD)
+
+.PHONY: crds
+crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it and docs/api.md from the types.
+	@mkdir -p $(dir $(CRD)) $(dir $(CHART_CRD))
+	@$(BIN)/python -m modelservice_operator.api.crd > $(CRD)
+	@cp $(CRD) $(CHART_CRD)
+	@$(BIN)/python -m modelservice_operator.api.reference > docs/api.md
+
 # -- checks
 
 .PHONY: lint

@@ -19,6 +19,8 @@ HEADER = "# Generated from operator/modelservice_operator/api by `make crds`; do
 
 FIRST = ("description", "type", "enum", "default")
 
+LARGEST = 2**31 - 1  # of what fits an int32: no bound worth telling
+
 READY = '.status.conditions[?(@.type=="Ready")]'
 COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Ready", "type": "string", "jsonPath": f"{READY}.status", "description": "Is the latest spec in force?"},
@@ -107,15 +109,16 @@ def _root() -> Schema:
 def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     """Turn a JSON schema of pydantic's into one that a CRD may hold: no references, no null, no titles.
 
-    An empty default says what absence says already, so only defaults that decide something are written down.
+    An empty default says what absence says already, so only defaults that decide something are written down. Those
+    and the bounds of numbers are told in the description too, because `kubectl explain` shows nothing else.
     """
     schema = _resolved(_without_null(schema), definitions)
     ordered = [*(key for key in FIRST if key in schema), *(key for key in schema if key not in FIRST)]
     flat = {key: schema[key] for key in ordered if key not in ("$defs", "title", "additionalProperties")}
-    if "description" in flat:
-        flat["description"] = " ".join(flat["description"].split())
     if flat.get("default") in (None, "", [], {}):
         flat.pop("default", None)
+    if "description" in flat:
+        flat["description"] = " ".join([*flat["description"].split(), *_told(flat)])
     if isinstance(schema.get("additionalProperties"), dict):
         flat["additionalProperties"] = structural(schema["additionalProperties"], definitions)
     if "items" in flat:
@@ -123,6 +126,16 @@ def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     if "properties" in flat:
         flat["properties"] = {name: structural(field, definitions) for name, field in flat["properties"].items()}
     return flat
+
+
+def _told(schema: Schema) -> list[str]:
+    """Return the default and the bounds of a field as sentences."""
+    told = []
+    if "default" in schema:
+        told.append(f"Default: {yaml.safe_dump(schema['default']).splitlines()[0]}.")
+    if schema.get("maximum", LARGEST) < LARGEST:
+        told.append(f"From {schema['minimum']} to {schema['maximum']}.")
+    return told
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -135,7 +148,7 @@ def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 def _without_null(schema: Schema) -> Schema:
     """Say that a field may be absent as Kubernetes does, by not requiring it."""
-    choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    choices: list[Schema] = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
     if len(choices) != 1:
         return schema
     beside = {key: value for key, value in schema.items() if key != "anyOf"}
