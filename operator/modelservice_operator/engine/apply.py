@@ -1,47 +1,230 @@
-"""The one place that writes: applies what differs, skips what is already so, and takes nothing that is not ours."""
+"""The one place that writes: applies what differs, skips what is already so, and takes nothing that is not ours.
+
+A child is ours only if its controller owner reference carries the UID of the service.
+"""
 
 from __future__ import annotations
 
-from modelservice_operator.engine.store import Store
-from modelservice_operator.kube.resources import Body, Resource
-from modelservice_operator.kube.session import Cluster
+import hashlib
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from modelservice_operator.engine.containment import differences
+from modelservice_operator.engine.store import Key
+from modelservice_operator.kube.errors import AlreadyExists, NotFound
+from modelservice_operator.kube.resources import resource_of
+from modelservice_operator.kube.session import FIELD_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modelservice_operator.engine.containment import Path
+    from modelservice_operator.engine.store import Store, Write
+    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.session import Cluster
+
+HASH_ANNOTATION: Final = "modelservice.dev/applied-hash"
+ADOPT_ANNOTATION: Final = "modelservice.dev/adopt"
+
+_log = logging.getLogger(__name__)
 
 
-class NameConflict(Exception):
+class NameConflictError(Exception):
     """The name of a child is taken by an object that belongs to somebody else."""
 
     def __init__(self, resource: Resource, name: str, owner: str) -> None:
-        super().__init__(f"{resource.kind} {name!r} exists and belongs to {owner}")
+        super().__init__(f"{resource.kind} {name!r} already exists and belongs to {owner}")
         self.resource = resource
         self.name = name
         self.owner = owner
 
 
 class Applier:
-    """Writes children and status, puts the server's answers into the store, and knows the echoes of its own writes."""
+    """Writes children and status, and puts the server's answers into the store, so that every read sees every write."""
 
-    def __init__(self, cluster: Cluster, store: Store) -> None: ...
+    def __init__(self, cluster: Cluster, store: Store, wake: Callable[[Key], None]) -> None:
+        """`wake` is told of a key whose object changed by more than our write while the write was on its way."""
+        self._cluster = cluster
+        self._store = store
+        self._wake = wake
+        self._masks: dict[Key, dict[tuple[Resource, str], tuple[str | None, frozenset[Path]]]] = {}
 
-    async def ensure(
-        self, owner: Body, resource: Resource, manifest: Body, live: Body | None, *, precondition: str | None = None
-    ) -> Body:
+    async def ensure(self, owner: Body, manifest: Body, live: Body | None, *, precondition: str | None = None) -> Body:
         """Make one child what the manifest says, and return the live object.
 
-        `owner` is the ModelService as it was read, `live` the child as the store has it (None: none known).
-        `precondition` is the resourceVersion of `live` that the decision was made on, for writes that must not
-        happen on a newer one (the ledger, traffic): `Conflict` then means observe again.
-        Raises `NameConflict` when the name is taken by an object that is not ours.
+        `owner` is the service as it was read, `live` the child as the store has it (None: none known).
+        `precondition` is the resourceVersion of `live` that the decision was made on, for writes that must not happen
+        on a newer one (the ledger, traffic): `Conflict` then means observe again.
+        Raises `NameConflictError` when the name is taken by an object that is not ours.
         """
-        raise NotImplementedError
+        key, wanted = _key(owner), _completed(manifest, owner)
+        if live is None or not owns(owner, live):
+            # The store knows only what carries our label, and may be behind: look before taking a name.
+            live = await self._look(wanted)
+            if live is None:
+                return await self._apply(key, wanted, creates=True)
+            if not owns(owner, live):
+                _check_adoption(owner, live)
+        elif self._holds(key, wanted, live):
+            return live
+        return await self._apply(key, _conditional(wanted, live, precondition))
 
-    async def remove(self, resource: Resource, live: Body) -> None:
-        """Delete one child, exactly the one that was seen."""
-        raise NotImplementedError
+    async def remove(self, live: Body) -> None:
+        """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
+        metadata = live["metadata"]
+        await self._cluster.delete(resource_of(live), metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
     async def patch_status(self, owner: Body, status: Body, *, precondition: str | None = None) -> Body:
-        """Merge `status` into the ModelService's status and return the ModelService."""
-        raise NotImplementedError
+        """Merge `status` into the status of exactly this service, and return the service."""
+        resource, key = resource_of(owner), _key(owner)
+        patch = _conditional({"metadata": {}, "status": status}, owner, precondition)
+        with self._writing(key, resource, key.name) as write:
+            write.answer = await self._cluster.patch_status(resource, *key, patch)
+        return write.answer
 
     async def scale(self, owner: Body, replicas: int) -> None:
-        """Write `spec.replicas` of the ModelService through `/scale`, as an autoscaler does."""
-        raise NotImplementedError
+        """Write `spec.replicas` of the service through `/scale`, as an autoscaler does. The change wakes the key."""
+        await self._cluster.patch_scale(resource_of(owner), *_key(owner), replicas)
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered about the children of a service that is gone."""
+        self._masks.pop(key, None)
+
+    async def _look(self, wanted: Body) -> Body | None:
+        metadata = wanted["metadata"]
+        try:
+            return await self._cluster.get(resource_of(wanted), metadata["namespace"], metadata["name"])
+        except NotFound:
+            return None
+
+    def _holds(self, key: Key, wanted: Body, live: Body) -> bool:
+        """Tell whether an apply would change nothing.
+
+        The hash alone would miss what others have changed since; the comparison alone, what is no longer wanted.
+        """
+        if _hash_of(live) != _hash_of(wanted):
+            return False
+        masked_for, mask = self._masks.get(key, {}).get(_child(wanted), ("", frozenset()))
+        differing = differences(wanted, live)
+        return differing <= mask if masked_for == _hash_of(wanted) else not differing
+
+    async def _apply(self, key: Key, wanted: Body, *, creates: bool = False) -> Body:
+        resource, name = _child(wanted)
+        with self._writing(key, resource, name) as write:
+            # Force takes fields back from whoever changed them in our object; on a first creation there is nothing
+            # to take back, only an object of somebody else that appeared since we looked.
+            answer = await self._cluster.apply(resource, wanted, force=not creates)
+            if creates and _is_made_by_others(answer):
+                await self._take_back(wanted, answer)
+            write.answer = answer
+        self._remember_mask(key, wanted, answer)
+        return answer
+
+    @contextmanager
+    def _writing(self, key: Key, resource: Resource, name: str) -> Iterator[Write]:
+        with self._store.writing(resource, key.namespace, name) as write:
+            try:
+                yield write
+            finally:
+                if write.something_else_happened:
+                    self._wake(key)
+
+    async def _take_back(self, wanted: Body, answer: Body) -> None:
+        """Leave an object that is not ours as if we had never merged anything into it."""
+        nothing = {name: value for name, value in wanted.items() if name in {"apiVersion", "kind"}}
+        resource, name = _child(wanted)
+        nothing["metadata"] = {"namespace": answer["metadata"]["namespace"], "name": name}
+        await self._cluster.apply(resource, _conditional(nothing, answer, None), force=True)
+        raise AlreadyExists(f"Somebody else created {resource.kind} {name!r} at the very moment at which we did")
+
+    def _remember_mask(self, key: Key, wanted: Body, answer: Body) -> None:
+        """Note the fields that the server itself (a webhook, a normalisation) stores differently from what we say."""
+        mask = differences(wanted, answer)
+        if mask:
+            fields = ", ".join(sorted(".".join(path) for path in mask))
+            _log.info("The API server stores %s %s with other values than applied: %s", *_child(wanted), fields)
+            self._masks.setdefault(key, {})[_child(wanted)] = (_hash_of(wanted), mask)
+        elif key in self._masks:
+            self._masks[key].pop(_child(wanted), None)
+
+
+def owns(owner: Body, body: Body) -> bool:
+    """Tell whether an object is a child of exactly this service."""
+    controller = _controller(body)
+    return controller is not None and controller["uid"] == owner["metadata"]["uid"]
+
+
+def _completed(manifest: Body, owner: Body) -> Body:
+    """Add to a rendered manifest what every child carries: its owner, and the hash of all the rest."""
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = manifest["metadata"] | {"ownerReferences": [reference]}
+    text = orjson.dumps(manifest | {"metadata": metadata}, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.blake2b(text, digest_size=16).hexdigest()
+    annotations = (metadata.get("annotations") or {}) | {HASH_ANNOTATION: digest}
+    return manifest | {"metadata": metadata | {"annotations": annotations}}
+
+
+def _conditional(body: Body, live: Body, resource_version: str | None) -> Body:
+    """Bind a write to the object that was seen, so that it cannot hit a later one of that name; or to its version."""
+    conditions = {"uid": live["metadata"]["uid"]}
+    if resource_version is not None:
+        conditions["resourceVersion"] = resource_version
+    return body | {"metadata": body["metadata"] | conditions}
+
+
+def _check_adoption(owner: Body, live: Body) -> None:
+    """Let an object of somebody else pass only if it is free and marked as handed over to this service."""
+    name, metadata = owner["metadata"]["name"], live["metadata"]
+    controller = _controller(live)
+    if controller is not None and (controller["kind"], controller["name"]) == (owner["kind"], name):
+        raise AlreadyExists(
+            f"{live['kind']} {metadata['name']!r} still belongs to an earlier {owner['kind']} of the same name; "
+            "waiting for the garbage collector to remove it"
+        )
+    if controller is not None:
+        raise NameConflictError(resource_of(live), metadata["name"], f"{controller['kind']} {controller['name']!r}")
+    if (metadata.get("annotations") or {}).get(ADOPT_ANNOTATION) != name:
+        writers = {
+            entry["manager"]: None for entry in metadata.get("managedFields") or () if "subresource" not in entry
+        }
+        written_by = f" (it was written by {', '.join(writers)})" if writers else ""
+        raise NameConflictError(resource_of(live), metadata["name"], f"no {owner['kind']}{written_by}")
+
+
+def _is_made_by_others(answer: Body) -> bool:
+    """Tell from the answer to a creation whether the object was there before: then others own parts of its content."""
+    return any(
+        entry["manager"] != FIELD_MANAGER
+        and "subresource" not in entry
+        and set(entry.get("fieldsV1") or ()) - {"f:metadata", "f:status"}
+        for entry in answer["metadata"].get("managedFields") or ()
+    )
+
+
+def _controller(body: Body) -> Body | None:
+    for reference in body["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            return dict(reference)
+    return None
+
+
+def _hash_of(body: Body) -> str | None:
+    return (body["metadata"].get("annotations") or {}).get(HASH_ANNOTATION)
+
+
+def _child(body: Body) -> tuple[Resource, str]:
+    return resource_of(body), body["metadata"]["name"]
+
+
+def _key(owner: Body) -> Key:
+    return Key(owner["metadata"]["namespace"], owner["metadata"]["name"])

@@ -1,0 +1,10 @@
+"""How keys become writes. It speaks to the cluster through `kube`, and knows neither kopf nor models.
+
+operator     starts and stops everything in order; one dead part ends the process
+queue        which key next: de-duplicated, one worker per key, priorities, delays
+store        what is known of the cluster, by key
+apply        the only writer
+containment  whether a live object holds what a manifest says
+health       /healthz, /readyz, /metrics
+log          one line per event, with the key it is about
+"""
