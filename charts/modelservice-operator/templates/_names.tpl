@@ -1,0 +1,36 @@
+{{- /* What the objects of a release are called. */ -}}
+
+{{- define "operator.name" -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "operator.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "operator.name" .) -}}
+{{- end -}}
+
+{{- define "operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "operator.labels" -}}
+{{ include "operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: modelservice
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* The operator's configuration file. */ -}}
+{{- define "operator.config" -}}
+installation: {{ .Values.installation }}
+images:
+  server: {{ include "operator.image" .Values.images.server }}
+accelerators:
+  {{- toYaml .Values.accelerators | nindent 2 }}
+{{- end -}}
+
+{{- define "operator.image" -}}
+{{ .repository }}:{{ .tag }}
+{{- end -}}
