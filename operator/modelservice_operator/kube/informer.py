@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from modelservice_operator.kube.backoff import Backoff
-from modelservice_operator.kube.errors import Forbidden, Gone, KubeError, NotFound
+from modelservice_operator.kube.errors import Forbidden, Gone, KubeError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelservice_operator.kube.session import Cluster
 
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=30)
+_SHORTEST_WATCH_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +100,9 @@ class Informer:
                 if not self._version:
                     await self._list()
                 await self._watch()
-            except Gone:
-                self._version = ""  # at once: the sooner we list, the smaller the gap
+            except Gone as error:
+                self._version = ""
+                await self._wait(error)
             except KubeError as error:
                 await self._wait(error)
 
@@ -114,13 +116,17 @@ class Informer:
         events = self._cluster.watch(
             self.resource, resource_version=self._version, namespace=self.namespace, selector=self._selector
         )
+        started, silent = self._clock(), True
         async with aclosing(events):
             async for kind, body in events:
+                silent = False
                 if kind == "DELETED":
                     self._listener.deleted(self.resource, body)
                 elif kind != "BOOKMARK":
                     self._listener.changed(self.resource, body)
                 self._heard_from_server(body["metadata"]["resourceVersion"])
+        if silent and self._clock() - started < _SHORTEST_WATCH_SECONDS:
+            raise Unavailable("The watch ended as soon as it began")
 
     def _heard_from_server(self, version: str) -> None:
         self._version = version

@@ -16,7 +16,7 @@ from modelservice_operator.kube.credentials import Credentials
 from modelservice_operator.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable, error_from_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from modelservice_operator.kube.resources import Body, Resource
 
@@ -113,7 +113,7 @@ class Cluster:
 
     async def watch(
         self, resource: Resource, *, resource_version: str, namespace: str | None = None, selector: str = ""
-    ) -> AsyncIterator[tuple[str, Body]]:
+    ) -> AsyncGenerator[tuple[str, Body], None]:
         """Yield (`ADDED` | `MODIFIED` | `DELETED` | `BOOKMARK`, object) until the server ends the stream.
 
         Raises `Gone` when the server no longer knows the resource version: list again.
