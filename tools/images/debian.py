@@ -1,0 +1,78 @@
+"""Debian on the host: the tools that the build needs, the mirror that the host uses, and a new root file system."""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from cluster.errors import MissingError
+from cluster.progress import say
+from images import recipe
+from images.programs import CONTAINED, run
+
+TOOLS = ("debootstrap", "buildah")
+
+# debootstrap brings one script per release that it knows; this one fits all releases since and the next ones.
+_SCRIPT = "sid"
+
+
+def require_tools(log: Path) -> None:
+    """Install what the build needs, as root on Debian and told before; elsewhere say what the user has to run."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if os.geteuid() != 0:
+        raise MissingError(
+            "Without docker, images are built from Debian packages, which needs root. Start docker, or run as root: "
+            "python3 tools/images build"
+        )
+    if not missing:
+        return
+    if not Path("/etc/debian_version").exists():
+        raise MissingError(f"Building images needs docker, or {' and '.join(missing)}: install them, then try again.")
+    say(f"installing Debian packages: {' '.join(missing)}")
+    run(["apt-get", "update", "--quiet=2"], log=log)
+    run([*command, "--option", "DPkg::Lock::Timeout=600"], log=log)
+
+
+def mirror() -> str | None:
+    """Return the Debian mirror that the host itself uses; None leaves the choice to debootstrap."""
+    question = ["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages", "Label: Debian"]
+    if shutil.which(question[0]) is None:
+        return None
+    said = subprocess.run(question, capture_output=True, text=True, check=False).stdout.split()
+    return said[0] if said else None
+
+
+def make_root(base: recipe.Base, folder: Path, log: Path) -> Path:
+    """Install a release's smallest system with the base's packages, and return it as a tar without what is left out."""
+    root, archive = folder / "root", folder / "rootfs.tar"
+    # debootstrap takes the script's name only after a mirror; `mirror` knows one wherever apt is.
+    place = [site, _SCRIPT] if (site := mirror()) else []
+    options = ["--variant=minbase", f"--include={','.join(base.packages)}"]
+    run([*CONTAINED, "debootstrap", *options, base.release, root, *place], log=log)
+    (root / "etc/dpkg/dpkg.cfg.d/modelservice").write_text(recipe.dpkg_configuration())
+    (root / "usr/bin/python").symlink_to("python3")
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.add(root, arcname=".", filter=_kept)
+    versions = installed_versions((root / "var/lib/dpkg/status").read_text())
+    (folder / "versions").write_text("".join(f"{name} {version}\n" for name, version in versions.items()))
+    shutil.rmtree(root)
+    return archive
+
+
+def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    path = member.name.removeprefix(".")
+    if not member.isdir() and (recipe.is_left_out(path) or recipe.is_leftover(path)):
+        return None
+    return member
+
+
+def installed_versions(status: str) -> dict[str, str]:
+    """Read package names and versions from dpkg's status file."""
+    versions: dict[str, str] = {}
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
+        if fields.get("Status", "").endswith(" installed"):
+            versions[fields["Package"]] = fields["Version"]
+    return versions
