@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from images.programs import ProgramFailedError
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 OUTPUT = REPOSITORY / ".images"
 _MEBIBYTE = 1 << 20
+_MAIN_PACKAGE = re.compile(r"python3\.\d+|python3-torch|libopenblas0-pthread")
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,23 @@ def _by_buildah(image: Image) -> dict[str, object]:
     store.forget_crashes()
     base = _first_base(image, store)
     versions = _versions(base)
-    labels = {"dev.modelservice.debian": base.release} | {
-        f"dev.modelservice.{name}": versions[name] for name in ("python3", "python3-torch") if name in versions
-    }
     store.build(
         image.context,
         image.tag,
         dockerfile=image.context / "Dockerfile",
         arguments={"BASE_IMAGE": base.tag},
-        labels=labels,
+        labels={"dev.modelservice.base": description(base, versions)},
     )
     with step(f"{image.name}: saving"), _whole(image.archive) as archive:
         store.save(image.tag, archive)
     _drop_old(store)
     return {"builder": "buildah", "debian": base.release, "packages": versions}
+
+
+def description(base: recipe.Base, versions: Mapping[str, str]) -> str:
+    """Tell in one line what the image stands on; the image's own package database tells all of it."""
+    main = [f"{name} {version}" for name, version in versions.items() if _MAIN_PACKAGE.fullmatch(name)]
+    return f"Debian {base.release}: {', '.join(main)}"
 
 
 def _first_base(image: Image, store: Store) -> recipe.Base:

@@ -80,3 +80,9 @@ def test_an_unknown_image_is_told_with_those_that_exist(
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     assert "no image opreator; there are operator and model-server" in capsys.readouterr().err
+
+
+def test_an_image_tells_in_one_line_what_it_stands_on() -> None:
+    versions = {"libc6": "2.43-7", "python3": "3.14.7-3", "python3.14": "3.14.8-1", "python3-torch": "2.14.1+dfsg-1"}
+    told = build.description(recipe.torch_base("forky"), versions)
+    assert told == "Debian forky: python3.14 3.14.8-1, python3-torch 2.14.1+dfsg-1"
