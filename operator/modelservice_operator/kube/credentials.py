@@ -31,10 +31,11 @@ class Credentials:
         """
         configuration = Configuration()
         try:
-            if _IN_CLUSTER in os.environ and not os.environ.get("KUBECONFIG"):
+            kubeconfig = os.environ.get("KUBECONFIG")
+            if _IN_CLUSTER in os.environ and not kubeconfig:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
-                config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException as error:
             raise NoCredentialsError(
                 f"No way to the Kubernetes API was found ({error}). Run in a pod with a service account, "

@@ -1,0 +1,291 @@
+"""The operator as a process: what starts after what, what ends with what.
+
+    1. health pages; informers of the children begin to list
+    2. the API server serves the services' kind, and all children are listed
+    3. the services are listed: from here on the store is complete
+    4. workers, the services' watch, and a list of the services now and then
+
+Each part lives as long as the process. A part that ends, ends the process with an error (and Kubernetes starts a new
+one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
+
+from modelservice_operator.engine import log
+from modelservice_operator.engine.apply import Applier
+from modelservice_operator.engine.health import Heartbeat, serving
+from modelservice_operator.engine.metrics import RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
+from modelservice_operator.engine.queue import Priority, WorkQueue
+from modelservice_operator.engine.store import Key, Store
+from modelservice_operator.kube.backoff import Backoff
+from modelservice_operator.kube.errors import KubeError
+from modelservice_operator.kube.informer import Informer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from datetime import timedelta
+
+    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.session import Cluster
+
+    Reconcile: TypeAlias = Callable[[Key], Awaitable[timedelta | None]]
+    Deliver: TypeAlias = Callable[[str | None, Body], None]
+
+_WORKERS: Final = 8  # the API server is the bottleneck: more only wait longer (measured)
+_DRAIN_SECONDS: Final = 10.0
+_RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
+_SERVICES_LIST_SECONDS: Final = 300.0
+_BLIND_AFTER_SECONDS: Final = 60.0
+_STALE_AFTER_SECONDS: Final = 150.0  # a watch hears a bookmark about once a minute
+
+_log = logging.getLogger(__name__)
+
+
+class DeadPartError(Exception):
+    """A part of the operator that should live as long as the process has ended."""
+
+
+class Watch(Protocol):
+    """The services' watch: calls `deliver` with (type, object) on the event loop until cancelled.
+
+    Types are those of Kubernetes' watches; None is an object of a first list.
+    """
+
+    async def __call__(self, deliver: Deliver) -> None:
+        """Watch until cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """What the operator looks after."""
+
+    services: Resource
+    children: tuple[Resource, ...]
+    label: str
+    """On a child: the name of its service."""
+
+
+class Operator:
+    """All parts, and what they share."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kinds: Kinds,
+        *,
+        watch: Watch,
+        domain: Callable[[Store, Applier], Reconcile],
+        namespaces: Sequence[str] = (),
+        listen: tuple[str | None, int] = (None, 8080),
+    ) -> None:
+        """`domain` gets the store and the applier, and gives the function that brings one service to its spec.
+
+        That function returns when to look again; what it raises is logged and repeated later. No namespaces: all.
+        """
+        self._cluster = cluster
+        self._kinds = kinds
+        self._watch = watch
+        self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
+        self._listen = listen
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._store = Store(kinds.services, kinds.label)
+        self._applier = Applier(cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
+        self._reconcile = domain(self._store, self._applier)
+        self._informers = [
+            Informer(cluster, resource, self, selector=kinds.label, namespace=namespace)
+            for resource in kinds.children
+            for namespace in self._namespaces
+        ]
+        self._heartbeat = Heartbeat()
+        self._services_listed: float | None = None
+        self._services_problem = "have not been listed yet"
+        self._owed_since: float | None = None
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask for an orderly end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until `stop` (then return) or until a part dies (then raise)."""
+        show_queue(self._queue)
+        async with serving(*self._listen, self._heartbeat, self._unready):
+            parts = [self._heartbeat.run(), *(informer.run() for informer in self._informers), self._work()]
+            life = asyncio.create_task(_together(parts))
+            stopping = asyncio.create_task(self._stop.wait())
+            try:
+                await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not life.done():
+                    await self._drain()
+            finally:
+                for task in (life, stopping):
+                    task.cancel()
+                await asyncio.wait({life, stopping})
+            if not life.cancelled():
+                life.result()
+
+    async def _drain(self) -> None:
+        _log.info("Stopping: %s keys wait, running reconciles may end", self._queue.depth)
+        self._queue.close()
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._queue.drained()
+        except TimeoutError:
+            _log.warning("Some reconciles did not end within %s seconds and are cut short", _DRAIN_SECONDS)
+
+    async def _work(self) -> None:
+        await self._until_served()
+        for informer in self._informers:
+            await informer.listed.wait()
+        await self._list_services()
+        _log.info("Started: %s services, %s wait to be looked at", len(self._store.services()), self._queue.depth)
+        workers = [self._worker() for _ in range(_WORKERS)]
+        await _together([self._watch(self._deliver), self._list_services_now_and_then(), self._watchdog(), *workers])
+
+    async def _until_served(self) -> None:
+        """Wait for the CRD: a watch that is started before it is served may stay blind."""
+        failures = 0
+        while True:
+            try:
+                if await self._cluster.serves(self._kinds.services):
+                    return
+                self._services_problem = "are not served: is the CRD installed?"
+            except KubeError as error:
+                self._services_problem = f"cannot be looked for: {error.message}"
+            if failures == 0:
+                _log.warning("%s %s", self._kinds.services, self._services_problem)
+            failures += 1
+            await asyncio.sleep(_RETRY.seconds(failures))
+
+    # -- workers
+
+    async def _worker(self) -> NoReturn:
+        while True:
+            key = await self._queue.get()
+            try:
+                with log.about(key):
+                    await self._look_at(key)
+            finally:
+                self._queue.done(key)
+
+    async def _look_at(self, key: Key) -> None:
+        started = time.perf_counter()
+        try:
+            again = await self._reconcile(key)
+        except KubeError as error:
+            # Expected at any time, and said by the server itself: a line is enough.
+            seconds = self._queue.retry(key, at_least=error.retry_after or 0.0)
+            RECONCILE_ERRORS.labels(type(error).__name__).inc()
+            _log.warning("Looking again in %.1f s, because of %s: %s", seconds, type(error).__name__, error.message)
+        except Exception as error:  # noqa: BLE001 (one service's fault must not stop the others)
+            seconds = self._queue.retry(key)
+            RECONCILE_ERRORS.labels(type(error).__name__).inc()
+            _log.exception("Looking again in %.1f s, because of a fault of ours", seconds)
+        else:
+            self._queue.forget(key)
+            if again is not None:
+                self._queue.add_after(key, again.total_seconds())
+            if self._store.service(key) is None:
+                self._applier.forget(key)
+        finally:
+            RECONCILE_SECONDS.observe(time.perf_counter() - started)
+
+    # -- what the informers tell of children
+
+    def replaced(
+        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
+    ) -> None:
+        """Take a whole list."""
+        self._wake(self._store.replace(resource, bodies, resource_version, namespace), Priority.RESYNC)
+
+    def changed(self, resource: Resource, body: Body) -> None:
+        """Take an added or changed child."""
+        self._wake(self._store.upsert(resource, body), Priority.CHILD)
+
+    def deleted(self, resource: Resource, body: Body) -> None:
+        """Take a deleted child."""
+        self._wake(self._store.remove(resource, body), Priority.CHILD)
+
+    # -- what the watch and our own lists tell of services
+
+    def _deliver(self, kind: str | None, body: Body) -> None:
+        self._owed_since = None
+        take = self._store.remove if kind == "DELETED" else self._store.upsert
+        self._wake(take(self._kinds.services, body), Priority.RESYNC if kind is None else Priority.USER)
+
+    async def _list_services(self) -> None:
+        """List until it works. What a list knows and the store does not, the watch owes us."""
+        failures = 0
+        while True:
+            try:
+                for namespace in self._namespaces:
+                    listing = await self._cluster.list(self._kinds.services, namespace=namespace)
+                    touched = self._store.replace(
+                        self._kinds.services, listing.items, listing.resource_version, namespace
+                    )
+                    self._wake(touched, Priority.RESYNC)
+                    # A deletion that only the list has seen is not owed: watches do not tell old deletions.
+                    if self._owed_since is None and any(self._store.service(key) for key in touched):
+                        self._owed_since = time.monotonic()
+            except KubeError as error:
+                self._services_problem = f"cannot be listed: {error.message}"
+                if failures == 0:
+                    _log.warning("%s %s", self._kinds.services, self._services_problem)
+                failures += 1
+                await asyncio.sleep(_RETRY.seconds(failures))
+            else:
+                self._services_listed = time.monotonic()
+                self._services_problem = ""
+                return
+
+    async def _list_services_now_and_then(self) -> NoReturn:
+        """Find deletions that happened in a gap of the watch, which tells nobody of them."""
+        while True:
+            await asyncio.sleep(_SERVICES_LIST_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 (spreads the load)
+            await self._list_services()
+
+    async def _watchdog(self) -> None:
+        """End when the watch is blind: it delivers nothing, although a list has found services that it should have."""
+        while self._owed_since is None or time.monotonic() - self._owed_since < _BLIND_AFTER_SECONDS:  # noqa: ASYNC110
+            await asyncio.sleep(1)  # there is nothing to wait for: the event would be that nothing happens
+        raise DeadPartError(
+            f"The watch of {self._kinds.services} has delivered nothing for {_BLIND_AFTER_SECONDS:.0f} seconds, "
+            "although a list found changes. Starting anew."
+        )
+
+    def _wake(self, keys: Iterable[Key], priority: Priority) -> None:
+        for key in keys:
+            self._queue.add(key, priority)
+
+    def _unready(self) -> list[str]:
+        """Say what is missing: something never listed, or nothing heard of it for long."""
+        problems = [
+            f"{informer} {informer.state.value}: {informer.words}".rstrip(": ")
+            for informer in self._informers
+            if not informer.listed.is_set() or informer.silent_seconds > _STALE_AFTER_SECONDS
+        ]
+        stale = _SERVICES_LIST_SECONDS * 1.1 + _STALE_AFTER_SECONDS
+        if self._services_listed is None or time.monotonic() - self._services_listed > stale:
+            problems.append(f"{self._kinds.services} {self._services_problem}")
+        return problems
+
+
+async def _together(parts: Iterable[Coroutine[object, object, None]]) -> None:
+    """Run parts that should never end; when one does, end the others and raise."""
+    tasks = [asyncio.create_task(part, name=getattr(part, "__qualname__", None)) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        raise DeadPartError(f"{', '.join(task.get_name() for task in done)} ended")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
