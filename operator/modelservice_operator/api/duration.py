@@ -17,6 +17,7 @@ PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 LONGEST_TEXT = 4 * len("99999ms")
 
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+_LONGEST = 100_000 * _MILLISECONDS["h"] - 1  # more could not be written in the canonical form
 
 
 @dataclass(frozen=True, order=True)
@@ -31,7 +32,10 @@ class Duration:
         if not re.fullmatch(PATTERN, text):
             raise ValueError("must be a duration such as 250ms, 10m or 1h30m")
         terms = re.findall(r"([0-9]+)(h|ms|m|s)", text)
-        return cls(sum(int(number) * _MILLISECONDS[unit] for number, unit in terms))
+        milliseconds = sum(int(number) * _MILLISECONDS[unit] for number, unit in terms)
+        if milliseconds > _LONGEST:
+            raise ValueError("must be at most 99999h59m59s999ms")
+        return cls(milliseconds)
 
     @property
     def seconds(self) -> float:

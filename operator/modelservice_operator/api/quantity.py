@@ -54,11 +54,12 @@ class Quantity:
         return cls(value.quantize(_NANO, ROUND_UP, _EXACT))
 
     def __str__(self) -> str:
-        """Write the one form that the API server stores unchanged: binary suffixes for multiples of 1024."""
-        whole, rest = divmod(int(_EXACT.divide(self.value, _NANO)), 10**9)
-        if whole and not rest and whole % 1024 == 0:
-            return _shorten(whole, 1024, _BINARY)
-        return _shorten(whole * 10**9 + rest, 1000, _DECIMAL) if self.value else "0"
+        """Write the shorter of 1Gi and 1073741824, of 10G and 9765625Ki: the API server stores either unchanged."""
+        nano = int(_EXACT.divide(self.value, _NANO))
+        decimal = _shorten(nano, 1000, _DECIMAL) if nano else "0"
+        if nano == 0 or nano % 10**9:
+            return decimal
+        return min(decimal, _shorten(nano // 10**9, 1024, _BINARY), key=len)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's signature

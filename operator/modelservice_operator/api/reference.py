@@ -16,11 +16,11 @@ OPENING = f"""\
 <!-- Generated from operator/modelservice_operator/api by `make crds`; do not edit. -->
 # {KIND}
 
-`apiVersion: {API_VERSION}`, `kind: {KIND}`, short name `modelsvc`. The same text is in `kubectl explain modelservice.spec`.
-What status says is explained in [conditions.md](conditions.md).
+`apiVersion: {API_VERSION}`, `kind: {KIND}`, short name `modelsvc`. The same text is in
+`kubectl explain modelservice.spec`. What status says is explained in [conditions.md](conditions.md).
 
-Durations are one to four numbers with units, such as `250ms`, `10m` or `1h30m`; amounts are Kubernetes quantities, such as
-`500m` or `4Gi`. How either is written makes no difference: `1000m` is `1`. Fields in bold are required.
+Durations are one to four numbers with units, such as `250ms`, `10m` or `1h30m`; amounts are Kubernetes quantities, such
+as `500m` or `4Gi`. How either is written makes no difference: `1000m` is `1`. Fields in bold are required.
 """
 
 

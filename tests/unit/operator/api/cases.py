@@ -1,0 +1,175 @@
+"""Specs that must pass and specs that must not, for the types here and for a real API server in tests/controlplane."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+Spec = dict[str, Any]
+
+MODEL = {"uri": "pvc://models/digits"}
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
+
+URI = "must be file:///path (in the image), pvc://claim/path or https://host/path"
+KEYS = "keys are names such as app or example.com/team"
+
+
+def spec(**blocks: object) -> Spec:
+    """Return the smallest valid spec with `blocks` in it."""
+    return {"model": MODEL, **blocks}
+
+
+VALID: dict[str, Spec] = {
+    "the smallest": spec(),
+    "everything at once": spec(
+        model={"name": "Digits_v2.1", "uri": "https://h.example:8443/a/b.tar.gz?x=%20", "digest": DIGEST}
+        | {"caConfigMapRef": {"name": "corp-ca"}},
+        runtime={"name": "Torch", "image": "localhost/a/b:dev", "port": 8081, "args": ["--verbose", ""]}
+        | {
+            "env": [
+                {"name": "A", "value": "1"},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            ]
+        },
+        serving={"maxBatchSize": 1, "maxBatchDelay": "1s500ms", "maxQueue": 1, "requestTimeout": "1h"},
+        accelerator={"class": "nvidia-l4", "count": 2},
+        resources={"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": 1073741824}},
+        startupTimeout="1h30m",
+        service={"type": "LoadBalancer", "annotations": {"example.com/lb": "internal"}},
+        podTemplate={"metadata": {"labels": {"app": "digits"}, "annotations": {"a": "b c\n"}}}
+        | {"spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}]}},
+        replicas=3,
+        rollout={"paused": True},
+    ),
+    "a model in the image": spec(model={"uri": "file:///models/digits"}),
+    "a claim's root": spec(model={"uri": "pvc://models/"}),
+    "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
+    "empty blocks": spec(runtime={}, serving={}, resources={}, service={}, podTemplate={}, rollout={}),
+    "a custom server": spec(runtime={**CUSTOM, "port": 9090, "metricsPort": 9090, "metricsPath": "/metrics"}),
+    "a device by its resource": spec(accelerator={"resource": "nvidia.com/gpu"}),
+    "zero replicas": spec(replicas=0),
+    "a ConfigMap's variable": spec(
+        runtime={
+            "env": [{"name": "a.b-c", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}}]
+        }
+    ),
+    "other resources": spec(resources={"limits": {"ephemeral-storage": "1.5e3", "hugepages-2Mi": "2Mi"}}),
+}
+
+
+class Invalid(NamedTuple):
+    """A spec, the path that is blamed, and what the user reads; None where the schema speaks instead of a rule."""
+
+    spec: Spec
+    path: str
+    message: str | None = None
+
+
+INVALID: dict[str, Invalid] = {
+    "no model": Invalid({}, "spec.model"),
+    "no uri": Invalid(spec(model={}), "spec.model.uri"),
+    "an unknown scheme": Invalid(spec(model={"uri": "s3://models/digits"}), "spec.model.uri", URI),
+    "a claim without a path": Invalid(spec(model={"uri": "pvc://models"}), "spec.model.uri", URI),
+    "a way out of the claim": Invalid(spec(model={"uri": "pvc://models/../x"}), "spec.model.uri", URI),
+    "a password in the uri": Invalid(spec(model={"uri": "https://me:secret@h/x"}), "spec.model.uri", URI),
+    "a space in the uri": Invalid(spec(model={"uri": "https://h/a b"}), "spec.model.uri", URI),
+    "a short digest": Invalid(spec(model={**MODEL, "digest": "sha256:abc"}), "spec.model.digest"),
+    "a slash in the model's name": Invalid(spec(model={**MODEL, "name": "a/b"}), "spec.model.name"),
+    "authorities for a claim": Invalid(
+        spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}), "spec.model", "caConfigMapRef is for https sources"
+    ),
+    "an unknown runtime": Invalid(spec(runtime={"name": "VLLM"}), "spec.runtime.name"),
+    "custom without an image": Invalid(
+        spec(runtime={"name": "Custom"}), "spec.runtime", "a Custom runtime needs image"
+    ),
+    "probes for Torch": Invalid(
+        spec(runtime={"readinessPath": "/up"}),
+        "spec.runtime",
+        "are for a Custom runtime; the Torch server's own are known",
+    ),
+    "a metrics port without a path": Invalid(
+        spec(runtime={**CUSTOM, "metricsPort": 9}), "spec.runtime", "metricsPort needs metricsPath"
+    ),
+    "Torch on its metrics port": Invalid(
+        spec(runtime={"port": 9090}), "spec.runtime", "port 9090 is the Torch server's"
+    ),
+    "port zero": Invalid(spec(runtime={"port": 0}), "spec.runtime.port"),
+    "a port in quotes": Invalid(spec(runtime={"port": "8080"}), "spec.runtime.port"),
+    "a path that is none": Invalid(spec(runtime={**CUSTOM, "livenessPath": "up"}), "spec.runtime.livenessPath"),
+    "GPUs past the scheduler": Invalid(
+        spec(runtime={"env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]}),
+        "spec.runtime.env[0].name",
+        "NVIDIA_* variables would hand out GPUs past the scheduler; ask for devices in spec.accelerator",
+    ),
+    "a number as a variable": Invalid(spec(runtime={"env": [{"name": "A", "value": 1}]}), "spec.runtime.env[0].value"),
+    "a variable with two values": Invalid(
+        spec(runtime={"env": [{"name": "A", "value": "", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}),
+        "spec.runtime.env[0]",
+        "give either value or valueFrom",
+    ),
+    "a variable from nowhere": Invalid(
+        spec(runtime={"env": [{"name": "A", "valueFrom": {}}]}),
+        "spec.runtime.env[0].valueFrom",
+        "give either secretKeyRef or configMapKeyRef",
+    ),
+    "batching for a custom server": Invalid(
+        spec(runtime=CUSTOM, serving={"maxBatchSize": 2}), "spec", "serving is for the Torch runtime; remove it"
+    ),
+    "no batch at all": Invalid(spec(serving={"maxBatchSize": 0}), "spec.serving.maxBatchSize"),
+    "a duration without a unit": Invalid(
+        spec(startupTimeout="10"),
+        "spec.startupTimeout",
+        "must be a duration ",
+    ),
+    "a unit that is none": Invalid(
+        spec(serving={"maxBatchDelay": "10us"}), "spec.serving.maxBatchDelay", "must be a duration "
+    ),
+    "too long a timeout": Invalid(
+        spec(serving={"requestTimeout": "61m"}), "spec.serving.requestTimeout", "must be a duration from 1ms to 1h"
+    ),
+    "a class and a resource": Invalid(
+        spec(accelerator={"class": "l4", "resource": "nvidia.com/gpu"}), "spec.accelerator", "give either class"
+    ),
+    "neither class nor resource": Invalid(spec(accelerator={"count": 1}), "spec.accelerator", "give either class"),
+    "no devices": Invalid(spec(accelerator={"class": "l4", "count": 0}), "spec.accelerator.count"),
+    "a resource without a domain": Invalid(spec(accelerator={"resource": "gpu"}), "spec.accelerator.resource"),
+    "devices counted twice": Invalid(
+        spec(accelerator={"resource": "nvidia.com/gpu"}, resources={"limits": {"nvidia.com/gpu": 1}}),
+        "spec",
+        "resources names the resource of accelerator; remove it there",
+    ),
+    "a request beyond its limit": Invalid(
+        spec(resources={"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}),
+        "spec.resources",
+        "a request may not be larger than its limit",
+    ),
+    "no quantity": Invalid(spec(resources={"requests": {"cpu": "two"}}), "spec.resources.requests.cpu"),
+    "a negative quantity": Invalid(spec(resources={"requests": {"cpu": -1}}), "spec.resources.requests.cpu"),
+    "a misspelt unit": Invalid(spec(resources={"limits": {"memory": "4GB"}}), "spec.resources.limits.memory"),
+    "a resource with a space": Invalid(spec(resources={"limits": {"c pu": 1}}), "spec.resources.limits", KEYS),
+    "an unknown service type": Invalid(spec(service={"type": "ExternalName"}), "spec.service.type"),
+    "our prefix in annotations": Invalid(
+        spec(service={"annotations": {"modelservice.dev/x": "y"}}),
+        "spec.service.annotations",
+        "keys that start with modelservice.dev/ belong to the operator; choose another prefix",
+    ),
+    "our prefix in labels": Invalid(
+        spec(podTemplate={"metadata": {"labels": {"modelservice.dev/name": "x"}}}),
+        "spec.podTemplate.metadata.labels",
+        "keys that start with modelservice.dev/ belong to the operator",
+    ),
+    "a label's key with two slashes": Invalid(
+        spec(podTemplate={"metadata": {"labels": {"a/b/c": "x"}}}), "spec.podTemplate.metadata.labels", KEYS
+    ),
+    "a label's key too long": Invalid(
+        spec(podTemplate={"metadata": {"labels": {"a/" + "b" * 64: "x"}}}), "spec.podTemplate.metadata.labels", KEYS
+    ),
+    "a label with a space": Invalid(
+        spec(podTemplate={"metadata": {"labels": {"app": "a b"}}}), "spec.podTemplate.metadata.labels.app"
+    ),
+    "negative replicas": Invalid(spec(replicas=-1), "spec.replicas"),
+    "a boolean in quotes": Invalid(spec(rollout={"paused": "yes"}), "spec.rollout.paused"),
+    "a list for a block": Invalid(spec(serving=[]), "spec.serving"),
+}
+
+BAD_NAMES = ("3digits", "digits.v2", "d" * 46)
