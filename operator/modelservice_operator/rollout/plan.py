@@ -21,19 +21,24 @@ changed, so each call names one step, and a crash between two calls costs nothin
     stable+other   a third         other gets on                    complete the roll first
     stable+other   a third         other is in trouble              supersede it, then as if stable were desired
 
-Only a revision whose verdict is Passed is rolled to: a promotion replaces that verdict, so that nothing rolls back to the
-revision that has just been left. A promotion makes the other revision the stable one, so that the case "stable+other, stable desired" narrows the traffic
-behind it. What holds in every case: a pod that serves is only given up when the promised number stays available without
-it, at most one pod beyond the promised number is asked for, and no third revision has pods while two share the traffic.
+Only a revision whose verdict is Passed is rolled to: a promotion replaces that verdict, so that nothing rolls back to
+the revision that has just been left. A promotion makes the other revision the stable one, so that the case
+"stable+other, stable desired" narrows the traffic behind it.
+
+What holds in every case: a pod that serves is only given up when the promised number stays available without it, at
+most one pod beyond the promised number is asked for, and no third revision has pods while two share the traffic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from modelservice_operator.rollout.situation import Entry, Situation, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEPT_REVISIONS = 10
 
@@ -94,14 +99,9 @@ def decide(seen: Situation) -> Plan:
 def collectable(seen: Situation) -> list[str]:
     """Return the ledger's entries beyond the last ten that nothing uses any more, oldest first."""
     stable = seen.stable
-    used = {seen.desired, *seen.traffic, *(stable and [stable.name] or [])}
+    used = {seen.desired, *seen.traffic, *((stable and [stable.name]) or [])}
     old = sorted(seen.ledger, key=lambda entry: (entry.promotion, entry.sequence))[:-KEPT_REVISIONS]
     return [entry.name for entry in old if entry.name not in used and seen.workload(entry.name).gone]
-
-
-def next_promotion(seen: Situation) -> int:
-    """Return the promotion number that makes a revision the stable one."""
-    return max((entry.promotion for entry in seen.ledger), default=0) + 1
 
 
 def removable(seen: Situation, plan: Plan) -> list[str]:
@@ -174,7 +174,7 @@ def gives_up_what_fails(seen: Situation) -> Plan | None:
 
 
 def completes_the_roll(seen: Situation) -> Plan | None:
-    """Two revisions share the traffic: one more of the new, one less of the old, until the new one holds the promise."""
+    """Two revisions share the traffic: one more of the new, one less of the old, until the new holds the promise."""
     newcomer = seen.newcomer
     if newcomer is None:
         return None
@@ -258,10 +258,8 @@ def _shift(seen: Situation, losing: str, gaining: str, *, may_gain: bool = True)
     lose, gain = seen.workload(losing), seen.workload(gaining)
     promised = seen.replicas
     keep = promised - _serving(seen, gaining)
-    if lose.wanted >= keep:
-        kept = keep
-    else:  # the promise grew, or the gaining side lost pods: the losing side helps out as far as the extra pod allows
-        kept = max(lose.wanted, min(keep, promised + 1 - gain.occupied))
+    # The promise may have grown, or the gaining side lost pods: the losing side helps as far as the extra pod allows.
+    kept = keep if lose.wanted >= keep else max(lose.wanted, min(keep, promised + 1 - gain.occupied))
     room = promised + 1 - max(lose.occupied, kept)
     limit = _allowed(seen, _entry(seen, gaining))
     grown = min(limit, max(gain.wanted, room)) if may_gain else min(gain.wanted, promised)
@@ -280,7 +278,7 @@ def _allowed(seen: Situation, entry: Entry) -> int:
 
 
 def _promote(seen: Situation, entry: Entry) -> Plan:
-    judge = Judge(entry.name, Verdict.PROMOTED, next_promotion(seen))
+    judge = Judge(entry.name, Verdict.PROMOTED, seen.next_promotion)
     return Plan(Phase.ROLLING, f"Promoting revision {entry.name}.", judge)
 
 

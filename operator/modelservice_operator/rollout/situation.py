@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from modelservice_operator.names import FETCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Verdict(StrEnum):
@@ -28,7 +33,18 @@ class Entry:
     spec: dict[str, Any] = field(default_factory=dict)  # canonical pod-shaping spec
     template: dict[str, Any] = field(default_factory=dict)  # the exact pod template
     resource_version: str = ""
-    pinned: bool = True  # the digest of its model is fixed, by the user or by its first fetch
+    digest: str = ""  # of its model, given by the user or found by the first fetch; empty until then
+
+    @property
+    def pinned(self) -> bool:
+        """Tell whether all pods of the revision are sure to run the same bytes."""
+        return bool(self.digest) or not fetches(self.template)
+
+
+def fetches(template: Mapping[str, Any]) -> bool:
+    """Tell whether pods of this template fetch a model; a model in an image of the user's is not fetched."""
+    containers = (template.get("spec") or {}).get("initContainers") or ()
+    return any(container.get("name") == FETCH for container in containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,16 @@ class Situation:
         """The revision with the highest promotion number."""
         promoted = [entry for entry in self.ledger if entry.promotion > 0]
         return max(promoted, key=lambda entry: entry.promotion, default=None)
+
+    @property
+    def next_promotion(self) -> int:
+        """The promotion number that makes a revision the stable one."""
+        return max((entry.promotion for entry in self.ledger), default=0) + 1
+
+    @property
+    def next_sequence(self) -> int:
+        """The number of the ledger's next line."""
+        return max((entry.sequence for entry in self.ledger), default=0) + 1
 
     def decided(self, name: str) -> bool:
         """Tell whether the ledger ever let the revision take traffic."""

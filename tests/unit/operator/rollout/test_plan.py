@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Record, collectable, decide, removable
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
+FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
 CRASH = Trouble("CrashLoop", "container server exits with code 1")
 
 
@@ -24,8 +25,8 @@ def test_a_new_service_records_its_revision_before_anything_else() -> None:
 
 
 def test_an_unpinned_model_starts_one_pod_until_its_first_fetch_has_pinned_it() -> None:
-    assert decide(Situation("a", 3, (Entry("a", 1, pinned=False),))).replicas == {"a": 1}
-    assert decide(Situation("a", 3, (Entry("a", 1, pinned=True),))).replicas == {"a": 3}
+    assert decide(Situation("a", 3, (Entry("a", 1, template=FETCHES),))).replicas == {"a": 1}
+    assert decide(Situation("a", 3, (Entry("a", 1, template=FETCHES, digest="sha256:1"),))).replicas == {"a": 3}
 
 
 def test_the_first_ready_pod_of_the_first_revision_promotes_it() -> None:

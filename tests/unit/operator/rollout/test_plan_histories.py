@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Plan, Record, decide, next_promotion
+
+from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Plan, Record, decide
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
+FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
 SPECS = ("a", "b", "c")
 
 
@@ -53,17 +55,17 @@ class World:
     def carry_out(self, plan: Plan) -> None:
         match plan.ledger:
             case Record():
-                self.ledger[self.desired] = Entry(self.desired, len(self.ledger) + 1, pinned=False)
+                self.ledger[self.desired] = Entry(self.desired, len(self.ledger) + 1, template=FETCHES)
             case Judge(name, verdict, promotion):
                 entry = self.ledger[name]
                 self.ledger[name] = replace(entry, verdict=verdict, promotion=promotion or entry.promotion)
             case Adopt(name):
-                number = next_promotion(self.observe())
+                number = self.observe().next_promotion
                 self.ledger[name] = Entry(name, 0, promotion=number, verdict=Verdict.PROMOTED)
         if plan.ledger is not None:
             return
         self.check(plan)
-        self.selector = plan.traffic if len(plan.traffic) < 2 else None  # noqa: PLR2004
+        self.selector = plan.traffic if len(plan.traffic) < 2 else None
         for name in {*self.wanted, *plan.replicas}:
             self.wanted[name] = plan.replicas.get(name, 0)
 
@@ -104,7 +106,7 @@ class World:
                 pod.available = healthy and pod.ready
                 pod.ready = healthy
                 if healthy and name in self.ledger:
-                    self.ledger[name] = replace(self.ledger[name], pinned=True)
+                    self.ledger[name] = replace(self.ledger[name], digest="sha256:1")
 
     def round(self) -> None:
         self.carry_out(decide(self.observe()))
@@ -120,7 +122,10 @@ class World:
         return decide(self.observe()).phase is Phase.SETTLED
 
 
-def action(kind: str, values: st.SearchStrategy[object] = st.none()) -> st.SearchStrategy[tuple[str, object]]:
+NOTHING: st.SearchStrategy[object] = st.none()
+
+
+def action(kind: str, values: st.SearchStrategy[object] = NOTHING) -> st.SearchStrategy[tuple[str, object]]:
     return st.tuples(st.just(kind), values)
 
 
@@ -166,7 +171,7 @@ def act(world: World, kind: str, value: object) -> None:
                 world.round()
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(0, 4), st.booleans(), st.lists(st.one_of(PEOPLE + CLUSTER * 2), max_size=60))
 def test_every_history_keeps_the_promises_and_ends_in_the_desired_revision(
     replicas: int, settled: bool, history: list[tuple[str, object]]
@@ -185,13 +190,13 @@ def test_every_history_keeps_the_promises_and_ends_in_the_desired_revision(
     assert running == ({world.desired: world.replicas} if world.replicas else {})
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(1, 4), st.lists(st.one_of(FOREIGN_HANDS + PEOPLE + CLUSTER * 2), max_size=60))
 def test_a_lost_ledger_line_or_a_foreign_hand_on_the_selector_is_survived(
     replicas: int, history: list[tuple[str, object]]
 ) -> None:
     world = World(replicas=replicas)
-    world.check = lambda plan: None  # type: ignore[method-assign]  # foreign hands break promises; recovery is owed
+    world.check = lambda _: None  # type: ignore[method-assign]  # foreign hands break promises; recovery is owed
     world.settle()
     for kind, value in history:
         act(world, kind, value)

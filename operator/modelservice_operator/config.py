@@ -1,0 +1,71 @@
+"""The operator's own configuration: one typed YAML file, every key documented, unknown keys refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from modelservice_operator.api.rules import Block
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the file, the key and what is expected."""
+
+
+class AcceleratorClass(Block):
+    """What `spec.accelerator.class` stands for, as the administrator defines it."""
+
+    resource: Annotated[str, Field(min_length=1)]
+    """Extended resource that the device plugin advertises, such as nvidia.com/gpu."""
+
+    node_selector: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that have this accelerator."""
+
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """Tolerations of the taints that keep other pods off these nodes."""
+
+    runtime_class_name: str = ""
+    """RuntimeClass of the pods, where the device needs one."""
+
+
+class Images(Block):
+    """Container images that the operator starts."""
+
+    server: Annotated[str, Field(min_length=1)]
+    """The model server: serves Torch models, and fetches models for every runtime."""
+
+
+class Config(Block):
+    """The whole file; Helm renders it from values.yaml."""
+
+    images: Images
+    """Container images that the operator starts."""
+
+    installation: str = "default"
+    """Name of this installation of the operator; its children carry it."""
+
+    accelerators: Mapping[str, AcceleratorClass] = Field(default_factory=dict)
+    """Accelerator classes by name."""
+
+
+def load(path: Path) -> Config:
+    """Read the file at `path`; raises ConfigError with a sentence for each key that is wrong."""
+    try:
+        return parse(yaml.safe_load(path.read_text()) or {}, source=str(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error}") from error
+
+
+def parse(data: object, *, source: str) -> Config:
+    """Return the configuration that `data` describes; `source` names it in errors."""
+    try:
+        return Config.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
+        raise ConfigError(f"The configuration {source} is not valid: {'; '.join(wrong)}") from None

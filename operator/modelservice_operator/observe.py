@@ -1,0 +1,133 @@
+"""Reads one ModelService and its children, as the store has them, into what decisions are made from. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from modelservice_operator import names
+from modelservice_operator.api import InvalidSpec, ModelServiceSpec, parse
+from modelservice_operator.api.reasons import Reason
+from modelservice_operator.render.overlay import BadOverlayError
+from modelservice_operator.render.pod import UnknownClassError, pod_template
+from modelservice_operator.rollout import ledger, pods, revision
+from modelservice_operator.rollout.situation import Entry, Situation, Workload
+
+if TYPE_CHECKING:
+    from modelservice_operator.config import Config
+
+Body = dict[str, Any]
+ByName = Mapping[str, Body]
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """The live children of one ModelService, and their pods, by name. Only what is controlled by it."""
+
+    revisions: ByName
+    pins: ByName
+    deployments: ByName
+    services: ByName
+    pods: ByName
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps the latest spec from coming into force until somebody acts."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A ModelService, the revision that its spec describes, and the situation around it."""
+
+    service: Body
+    children: Children
+    situation: Situation
+    spec: ModelServiceSpec | None = None  # None: it breaks a rule, see `problem`
+    desired: Entry | None = None  # the line that the ledger has or will get for the spec; None: see `problem`
+    problem: Problem | None = None
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the ModelService."""
+        return str(self.service["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        """Name of the ModelService."""
+        return str(self.service["metadata"]["name"])
+
+
+def observe(service: Body, children: Children, config: Config) -> Seen:
+    """Return what is seen of `service`. A spec that cannot be acted on is a problem, not an error."""
+    lines = tuple(ledger.entry(body, children.pins) for body in children.revisions.values())
+    now = _situation(lines, _workloads(children), children)
+    try:
+        spec = parse(service)
+    except InvalidSpec as error:
+        return Seen(service, children, now, problem=Problem(Reason.INVALID_SPEC, str(error)))
+    now = replace(now, replicas=_promised(spec, now), paused=spec.rollout.paused)
+    try:
+        desired = _desired(service, spec, now, config)
+    except UnknownClassError as error:
+        problem = Problem(Reason.UNKNOWN_ACCELERATOR_CLASS, str(error))
+    except BadOverlayError as error:
+        problem = Problem(Reason.BAD_OVERLAY, str(error))
+    else:
+        return Seen(service, children, replace(now, desired=desired.name), spec, desired)
+    # What is under way or serves goes on: scaling and repair do not wait for the spec to be mended.
+    return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
+
+
+def _situation(lines: tuple[Entry, ...], workloads: dict[str, Workload], children: Children) -> Situation:
+    now = Situation(desired="", replicas=0, ledger=lines, workloads=workloads)
+    now = replace(now, traffic=_traffic(now, children))
+    stable = now.stable
+    return replace(now, desired=stable.name if stable else "", replicas=_running(now))
+
+
+def _traffic(now: Situation, children: Children) -> frozenset[str]:
+    """Return the revisions that the live Service selects."""
+    for body in children.services.values():
+        if body["metadata"]["name"] == body["metadata"]["labels"][names.NAME]:
+            selected = body["spec"]["selector"].get(names.REVISION)
+            if selected is None:
+                return now.behind_wide_selector()
+            return frozenset() if selected == names.NO_REVISION else frozenset({selected})
+    return frozenset()
+
+
+def _workloads(children: Children) -> dict[str, Workload]:
+    of_revision: dict[str, list[Body]] = {name: [] for name in children.deployments}
+    for pod in children.pods.values():
+        of_revision.setdefault(pod["metadata"]["labels"].get(names.REVISION, ""), []).append(pod)
+    return {name: pods.workload(children.deployments.get(name), own) for name, own in of_revision.items()}
+
+
+def _promised(spec: ModelServiceSpec, now: Situation) -> int:
+    """Return the number of pods that is promised: the spec's, else what runs, and one for a new service."""
+    if spec.replicas is not None:
+        return spec.replicas
+    return now.replicas if now.stable else 1
+
+
+def _running(now: Situation) -> int:
+    """Return the number that was promised last, which the workloads remember; a roll has one pod more under way."""
+    wanted = sum(now.workload(name).wanted for name in now.traffic)
+    return max(wanted - 1, 1) if now.newcomer else wanted
+
+
+def _desired(service: Body, spec: ModelServiceSpec, now: Situation, config: Config) -> Entry:
+    """Return the ledger's line of the spec: the one that is there, else a new one with a freshly rendered template."""
+    restart = (service["metadata"].get("annotations") or {}).get(names.RESTART, "")
+    shape = revision.shape(spec, restart)
+    name = revision.revision_name(service["metadata"]["name"], shape)
+    known = now.entry(name)
+    if known is not None:
+        return known
+    template = pod_template(service["metadata"]["name"], name, spec, config)
+    return Entry(name, now.next_sequence, spec=shape, template=template)

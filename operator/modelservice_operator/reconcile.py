@@ -1,0 +1,215 @@
+"""Brings one ModelService to what its spec says: observe, plan, render, apply, report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from modelservice_operator import names
+from modelservice_operator.api.reasons import Reason
+from modelservice_operator.engine.apply import Applier, NameConflictError, owns
+from modelservice_operator.engine.store import Key, Store
+from modelservice_operator.kube.errors import TerminalError
+from modelservice_operator.kube.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from modelservice_operator.observe import Children, Problem, Seen, observe
+from modelservice_operator.render import children as render
+from modelservice_operator.report import changes, status
+from modelservice_operator.rollout.plan import (
+    Adopt,
+    Judge,
+    Plan,
+    Record,
+    collectable,
+    decide,
+    removable,
+)
+from modelservice_operator.rollout.pods import found_digest
+from modelservice_operator.rollout.situation import Entry, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelservice_operator.config import Config
+
+Body = dict[str, Any]
+
+# What others must mend outside our sight (an object that is not ours, a quota, a policy) is looked at again so often.
+LOOK_AGAIN = timedelta(seconds=30)
+_STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one change can cause
+
+
+class Reconciler:
+    """The operator's one loop body; it keeps nothing between two calls."""
+
+    def __init__(self, config: Config, store: Store, applier: Applier, clock: Callable[[], datetime]) -> None:
+        """`clock` gives the time of day in UTC, for decided and transition times."""
+        self._config = config
+        self._store = store
+        self._applier = applier
+        self._clock = clock
+
+    async def __call__(self, key: Key) -> timedelta | None:
+        """Take every step that can be taken now; return when to look again, None for when something changes."""
+        service = self._store.service(key)
+        if service is None or "deletionTimestamp" in service["metadata"]:
+            return None  # the garbage collector removes the children, also while no operator runs
+        for _ in range(_STEPS_AT_ONCE):
+            seen = observe(service, self._children(service), self._config)
+            plan = decide(seen.situation) if _can_plan(seen) else None
+            try:
+                moved = await self._apply(seen, plan) if plan is not None else False
+                problem = seen.problem
+            except NameConflictError as error:
+                moved, problem = False, Problem(Reason.NAME_CONFLICT, f"{error}.")
+            except TerminalError as error:
+                moved, problem = False, Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
+            if not moved:
+                seen = observe(service, self._children(service), self._config)  # with what was just written
+                await self._report(seen, plan, problem)
+                return LOOK_AGAIN if problem is not None and problem != seen.problem else None
+        return timedelta(0)
+
+    def _children(self, service: Body) -> Children:
+        """Return what the ModelService controls; an object that only carries its label is not its child."""
+        key = Key(service["metadata"]["namespace"], service["metadata"]["name"])
+
+        def own(resource: Resource) -> dict[str, Body]:
+            return {name: body for name, body in self._store.children(key, resource).items() if owns(service, body)}
+
+        return Children(
+            revisions=own(CONTROLLER_REVISIONS),
+            pins=own(CONFIG_MAPS),
+            deployments=own(DEPLOYMENTS),
+            services=own(SERVICES),
+            pods=self._store.children(key, PODS),
+        )
+
+    # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods
+
+    async def _apply(self, seen: Seen, plan: Plan) -> bool:
+        """Write what the plan asks for; return whether that is ground for another plan."""
+        if plan.ledger is not None:
+            await self._write_ledger(seen, plan.ledger)
+            return True
+        if await self._pin(seen):
+            return True
+        await self._hold_replicas(seen)
+        await self._apply_services(seen, plan)
+        await self._apply_deployments(seen, plan)
+        await self._collect(seen)
+        return frozenset(plan.traffic) != seen.situation.traffic
+
+    async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge) -> None:
+        match line:
+            case Record():
+                assert seen.desired is not None  # noqa: S101 - a plan records only what could be rendered
+                await self._write_line(seen, seen.desired)
+            case Adopt(name):
+                lost = _from_deployment(seen, name)
+                await self._write_line(seen, self._judged(lost, Verdict.PROMOTED, seen.situation.next_promotion))
+            case Judge(name, verdict, promotion, reason):
+                known = seen.situation.entry(name)
+                assert known is not None  # noqa: S101 - a plan judges only what is in the ledger
+                await self._write_line(seen, self._judged(known, verdict, promotion or known.promotion), reason)
+
+    def _judged(self, entry: Entry, verdict: Verdict, promotion: int) -> Entry:
+        return replace(entry, verdict=verdict, promotion=promotion, decided_time=self._now())
+
+    async def _write_line(self, seen: Seen, entry: Entry, reason: str = "") -> None:
+        notes = {
+            names.VERDICT: entry.verdict.value,
+            names.REASON: reason,
+            names.DECIDED_TIME: entry.decided_time,
+            names.PROMOTION: str(entry.promotion) if entry.promotion else "",
+        }
+        decided = {note: value for note, value in notes.items() if value}
+        manifest = render.controller_revision(seen.namespace, seen.name, entry, decided)
+        await self._ensure(seen, manifest, seen.children.revisions, conditional=True)
+
+    async def _pin(self, seen: Seen) -> bool:
+        """Hold each revision whose model the user did not pin to what its first fetch found."""
+        pinned = False
+        for entry in seen.situation.ledger:
+            pods = seen.children.pods.values()
+            own = [pod for pod in pods if pod["metadata"]["labels"].get(names.REVISION) == entry.name]
+            if not entry.pinned and (digest := found_digest(own)) is not None:
+                await self._ensure(seen, render.pin(seen.namespace, seen.name, entry.name, digest), seen.children.pins)
+                pinned = True
+        return pinned
+
+    async def _hold_replicas(self, seen: Seen) -> None:
+        """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""
+        if seen.spec is not None and seen.spec.replicas is None:
+            await self._applier.scale(seen.service, seen.situation.replicas)
+
+    async def _apply_services(self, seen: Seen, plan: Plan) -> None:
+        spec, live = seen.spec, seen.children.services
+        assert spec is not None  # noqa: S101 - there is no plan without a spec
+        stable = seen.situation.stable
+        port = (_serving_port(stable) if stable else None) or spec.runtime.port
+        manifest = render.service(seen.namespace, seen.name, spec, port, plan.traffic)
+        await self._ensure(seen, manifest, live, conditional=True)
+        await self._ensure(seen, render.metrics_service(seen.namespace, seen.name, spec), live)
+
+    async def _apply_deployments(self, seen: Seen, plan: Plan) -> None:
+        live = seen.children.deployments
+        done = removable(seen.situation, plan)
+        for name in done:
+            await self._applier.remove(live[name])
+        for name in sorted({*plan.replicas, *live} - {*done}):
+            entry = seen.situation.entry(name) or _from_deployment(seen, name)
+            manifest = render.deployment(seen.namespace, seen.name, entry, plan.replicas.get(name, 0))
+            await self._ensure(seen, manifest, live)
+
+    async def _collect(self, seen: Seen) -> None:
+        """Drop the ledger's oldest lines, and the pins that only they need."""
+        dropped = set(collectable(seen.situation))
+        for name in dropped:
+            await self._applier.remove(seen.children.revisions[name])
+        for name, body in seen.children.pins.items():
+            if name in dropped or name not in seen.children.revisions:
+                await self._applier.remove(body)
+
+    async def _ensure(self, seen: Seen, manifest: Body, live: Any, *, conditional: bool = False) -> None:  # noqa: ANN401
+        known = live.get(manifest["metadata"]["name"])
+        version = known["metadata"]["resourceVersion"] if known is not None and conditional else None
+        await self._applier.ensure(seen.service, manifest, known, precondition=version)
+
+    # -- report
+
+    async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
+        patch = changes(seen.service.get("status") or {}, status(seen, plan, problem, self._now()))
+        if patch:
+            await self._applier.patch_status(seen.service, patch)
+
+    def _now(self) -> str:
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _can_plan(seen: Seen) -> bool:
+    """Without a spec nobody knows how many replicas are promised; without any revision there is nothing to keep."""
+    return seen.spec is not None and seen.situation.desired != ""
+
+
+def _from_deployment(seen: Seen, name: str) -> Entry:
+    """Return the line that the ledger has lost of a revision whose Deployment is still there."""
+    known = seen.desired if seen.desired is not None and seen.desired.name == name else None
+    template = seen.children.deployments[name]["spec"]["template"]
+    return Entry(name, seen.situation.next_sequence, spec=known.spec if known else {}, template=template)
+
+
+def _serving_port(entry: Entry) -> int | None:
+    """Return the port of the revision's server, which is the Service's port while the revision is stable."""
+    for container in entry.template["spec"]["containers"]:
+        for port in container.get("ports") or ():
+            if port.get("name") == names.HTTP_PORT:
+                return int(port["containerPort"])
+    return None

@@ -1,0 +1,7 @@
+"""Manifests of the children of a ModelService: pure functions, no I/O.
+
+names     every name, label and annotation
+pod       the pod template of a revision
+overlay   the user's partial pod, laid over it
+children  one builder for each kind of child
+"""

@@ -1,0 +1,125 @@
+"""The children of a ModelService, one function each: values in, manifest out.
+
+Owner references and the annotation by which an apply is skipped are the applier's; it adds them to every child alike.
+Values are written as the API server stores them, and always the same set of fields, so that nothing ever flaps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from modelservice_operator import names
+from modelservice_operator.render.pod import metrics_path, metrics_port
+
+if TYPE_CHECKING:
+    from modelservice_operator.api.types import ModelServiceSpec
+    from modelservice_operator.rollout.situation import Entry
+
+Body = dict[str, Any]
+
+MIN_READY_SECONDS = 5
+
+
+def controller_revision(namespace: str, service: str, entry: Entry, decided: Body) -> Body:
+    """Return a line of the ledger; `decided` are the annotations that hold its verdict."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}, decided),
+        "data": {"spec": entry.spec, "template": entry.template},
+        "revision": entry.sequence,
+    }
+
+
+def pin(namespace: str, service: str, revision: str, digest: str) -> Body:
+    """Return the ConfigMap that holds later fetches of a revision to what the first one found."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(namespace, service, revision, {names.REVISION: revision}),
+        "data": {"digest": digest},
+    }
+
+
+def deployment(namespace: str, service: str, entry: Entry, replicas: int) -> Body:
+    """Return the Deployment of a revision, with exactly the template that the ledger holds."""
+    labels = {names.NAME: service, names.REVISION: entry.name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}),
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": entry.template,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": _strategy(entry)},
+            "minReadySeconds": MIN_READY_SECONDS,
+            "revisionHistoryLimit": 1,
+            "progressDeadlineSeconds": 600,
+        },
+    }
+
+
+def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffic: tuple[str, ...]) -> Body:
+    """Return the Service that carries requests to the revisions in `traffic`: none, one, or exactly two."""
+    annotations = dict(spec.service.annotations)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(namespace, name, name, {}, annotations),
+        "spec": {
+            "type": spec.service.type.value,
+            "selector": {names.NAME: name} | _narrowed(traffic),
+            "ports": [{"name": names.HTTP_PORT, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP"}],
+        },
+    }
+
+
+def metrics_service(namespace: str, service: str, spec: ModelServiceSpec) -> Body:
+    """Return the headless Service over all pods, ready or not, which is the one place that is scraped."""
+    port, path = metrics_port(spec), metrics_path(spec)
+    scraped = {"prometheus.io/scrape": "true", "prometheus.io/path": path, "prometheus.io/port": str(port)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(namespace, service, names.metrics_service(service), {}, scraped if path else {}),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {names.NAME: service},
+            "ports": [{"name": names.METRICS_PORT, "port": port, "targetPort": port, "protocol": "TCP"}],
+        },
+    }
+
+
+def _metadata(
+    namespace: str, service: str, name: str, labels: dict[str, str], annotations: dict[str, str] | None = None
+) -> Body:
+    return {
+        "name": name,
+        "namespace": namespace,
+        "labels": names.service_labels(service) | labels,
+        **({"annotations": annotations} if annotations else {}),
+    }
+
+
+def _narrowed(traffic: tuple[str, ...]) -> dict[str, str]:
+    """Two revisions share the traffic behind the service's own label, one is named, none is said to be none."""
+    match traffic:
+        case ():
+            return {names.REVISION: names.NO_REVISION}
+        case (revision,):
+            return {names.REVISION: revision}
+        case _:
+            return {}
+
+
+def _strategy(entry: Entry) -> Body:
+    """Matters for drift alone, as each revision has its own Deployment: no pod waits for a device that is in use."""
+    has_devices = any(
+        "/" in resource
+        for container in entry.template["spec"]["containers"]
+        for resource in (container.get("resources") or {}).get("limits") or {}
+    )
+    return {"maxSurge": 0, "maxUnavailable": 1} if has_devices else {"maxSurge": 1, "maxUnavailable": 0}

@@ -1,0 +1,270 @@
+"""The pod template of a revision: a container that fetches the model, the server, and the user's overlay on both."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from modelservice_operator import names
+from modelservice_operator.api.types import TORCH_METRICS_PORT, Accelerator, EnvVar, ModelServiceSpec, RuntimeName
+from modelservice_operator.config import AcceleratorClass, Config
+from modelservice_operator.render.overlay import BadOverlayError, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Body = dict[str, Any]
+
+MODEL_DIRECTORY = "/model"
+SOURCE_DIRECTORY = "/mnt/source"  # where a claim is mounted; `model-server fetch` knows it
+CA_DIRECTORY = "/etc/modelservice/ca"
+_DRAIN_SECONDS = 5  # the model server's default: it goes on serving so long after SIGTERM
+_USER = 10001  # of the model server's image
+
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": _USER,
+}
+# The user of a Custom image is not ours to choose, nor is whether it writes to its own file system.
+_UNPRIVILEGED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+class UnknownClassError(ValueError):
+    """`spec.accelerator.class` names no class of the operator's configuration."""
+
+
+def pod_template(name: str, revision: str, spec: ModelServiceSpec, config: Config) -> Body:
+    """Return the template that the pods of `revision` run; raises UnknownClassError or BadOverlayError."""
+    accelerator = _class_of(spec.accelerator, config)
+    rendered: Body = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": _grace_seconds(spec),
+        **_placement(accelerator),
+        **({"initContainers": [_fetch(revision, spec, config)]} if _is_fetched(spec) else {}),
+        "containers": [_server(spec, accelerator, config)],
+        "volumes": _volumes(spec),
+    }
+    overlay = spec.pod_template
+    pod = merge(rendered, overlay.spec, "spec.podTemplate.spec")
+    _check(pod)
+    labels = dict(overlay.metadata.labels) | names.service_labels(name) | {names.REVISION: revision}
+    annotations = dict(overlay.metadata.annotations)
+    return {"metadata": {"labels": labels, **({"annotations": annotations} if annotations else {})}, "spec": pod}
+
+
+def metrics_port(spec: ModelServiceSpec) -> int:
+    """Return the port that is scraped."""
+    if spec.runtime.name is RuntimeName.TORCH:
+        return TORCH_METRICS_PORT
+    return spec.runtime.metrics_port or spec.runtime.port
+
+
+def metrics_path(spec: ModelServiceSpec) -> str:
+    """Return the path that is scraped, empty for a server that has no metrics."""
+    return "/metrics" if spec.runtime.name is RuntimeName.TORCH else spec.runtime.metrics_path
+
+
+# -- containers
+
+
+def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
+    ca = [f"--ca-file={CA_DIRECTORY}/ca.crt"] if spec.model.ca_config_map_ref else []
+    pin: Body = {"name": "MODEL_DIGEST", "value": spec.model.digest}
+    if not spec.model.digest:  # written by the operator once the first fetch has found it, hence optional
+        reference = {"name": revision, "key": "digest", "optional": True}
+        pin = {"name": "MODEL_DIGEST", "valueFrom": {"configMapKeyRef": reference}}
+    return {
+        "name": names.FETCH,
+        "image": _torch_image(spec, config),
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["fetch", spec.model.uri, MODEL_DIRECTORY, *ca],
+        "env": [pin],
+        "resources": _resources(spec, None),  # as the server's: quotas ask for them, and the larger counts once
+        "securityContext": _RESTRICTED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [_MODEL_MOUNT, _TMP_MOUNT, *_source_mounts(spec), *_ca_mounts(spec)],
+    }
+
+
+def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config) -> Body:
+    torch = spec.runtime.name is RuntimeName.TORCH
+    ports = [{"name": names.HTTP_PORT, "containerPort": spec.runtime.port, "protocol": "TCP"}]
+    if metrics_port(spec) != spec.runtime.port:
+        ports.append({"name": names.METRICS_PORT, "containerPort": metrics_port(spec), "protocol": "TCP"})
+    mounts = [_MODEL_MOUNT | {"readOnly": True}, *_source_mounts(spec)] if _is_fetched(spec) else []
+    return {
+        "name": names.SERVER,
+        "image": _torch_image(spec, config) if torch else spec.runtime.image,
+        "imagePullPolicy": "IfNotPresent",
+        **_args(spec, torch=torch),
+        "ports": ports,
+        **({"env": env} if (env := [_env(variable) for variable in spec.runtime.env]) else {}),
+        "resources": _resources(spec, accelerator),
+        **(_torch_probes(spec) if torch else _custom_probes(spec)),
+        **({} if torch else {"lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}}}),
+        "securityContext": _RESTRICTED if torch else _UNPRIVILEGED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **({"volumeMounts": volume_mounts} if (volume_mounts := [*mounts, *([_TMP_MOUNT] if torch else [])]) else {}),
+    }
+
+
+def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
+    own = [
+        "serve",
+        f"{MODEL_DIRECTORY}/current",
+        f"--name={spec.model.name}",
+        f"--port={spec.runtime.port}",
+        f"--metrics-port={TORCH_METRICS_PORT}",
+        f"--digest-file={MODEL_DIRECTORY}/digest",
+        f"--max-batch-size={spec.serving.max_batch_size}",
+        f"--max-batch-delay={spec.serving.max_batch_delay}",
+        f"--max-queue={spec.serving.max_queue}",
+        f"--request-timeout={spec.serving.request_timeout}",
+    ]
+    args = [*(own if torch else []), *spec.runtime.args]
+    return {"args": args} if args else {}
+
+
+def _env(variable: EnvVar) -> Body:
+    if variable.value_from is None:
+        return {"name": variable.name, "value": variable.value}
+    return {"name": variable.name, "valueFrom": variable.value_from.model_dump(by_alias=True, exclude_none=True)}
+
+
+def _torch_image(spec: ModelServiceSpec, config: Config) -> str:
+    """Return the user's own build of the server where there is one: it may hold the model."""
+    own = spec.runtime.image if spec.runtime.name is RuntimeName.TORCH else ""
+    return own or config.images.server
+
+
+def _torch_probes(spec: ModelServiceSpec) -> Body:
+    """Health is on the metrics port, so that TLS and tokens of the serving port never stand in its way."""
+    ready = {"httpGet": {"path": "/v2/health/ready", "port": names.METRICS_PORT}}
+    live = {"httpGet": {"path": "/v2/health/live", "port": names.METRICS_PORT}}
+    return _probes(spec, ready, live)
+
+
+def _custom_probes(spec: ModelServiceSpec) -> Body:
+    is_open: Body = {"tcpSocket": {"port": names.HTTP_PORT}}
+    ready, live = spec.runtime.readiness_path, spec.runtime.liveness_path
+    return _probes(
+        spec,
+        {"httpGet": {"path": ready, "port": names.HTTP_PORT}} if ready else is_open,
+        {"httpGet": {"path": live, "port": names.HTTP_PORT}} if live else None,
+    )
+
+
+def _probes(spec: ModelServiceSpec, ready: Body, live: Body | None) -> Body:
+    patience = math.ceil(spec.startup_timeout.seconds)
+    return {
+        "startupProbe": ready | {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": patience},
+        "readinessProbe": ready | {"periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
+        **({"livenessProbe": live | {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}} if live else {}),
+    }
+
+
+def _resources(spec: ModelServiceSpec, accelerator: _Devices | None) -> Body:
+    requests = {name: str(amount) for name, amount in spec.resources.requests.items()}
+    limits = {name: str(amount) for name, amount in spec.resources.limits.items()}
+    if accelerator is not None:  # a limit of an extended resource is its request, too
+        limits |= {accelerator.kind.resource: str(accelerator.count)}
+    return {**({"requests": requests} if requests else {}), **({"limits": limits} if limits else {})}
+
+
+# -- where the pod runs
+
+
+class _Devices:
+    """So many devices of a kind."""
+
+    def __init__(self, kind: AcceleratorClass, count: int) -> None:
+        self.kind, self.count = kind, count
+
+
+def _class_of(wanted: Accelerator | None, config: Config) -> _Devices | None:
+    if wanted is None:
+        return None
+    if wanted.resource:
+        return _Devices(AcceleratorClass(resource=wanted.resource), wanted.count)
+    if wanted.class_ not in config.accelerators:
+        known = ", ".join(sorted(config.accelerators)) or "none"
+        raise UnknownClassError(
+            f'spec.accelerator.class "{wanted.class_}" is not defined; the administrator\'s classes are: {known} '
+            "(values.yaml: accelerators)."
+        )
+    return _Devices(config.accelerators[wanted.class_], wanted.count)
+
+
+def _placement(accelerator: _Devices | None) -> Body:
+    if accelerator is None:
+        return {}
+    kind = accelerator.kind
+    return {
+        **({"nodeSelector": dict(kind.node_selector)} if kind.node_selector else {}),
+        **({"tolerations": [dict(each) for each in kind.tolerations]} if kind.tolerations else {}),
+        **({"runtimeClassName": kind.runtime_class_name} if kind.runtime_class_name else {}),
+    }
+
+
+def _grace_seconds(spec: ModelServiceSpec) -> int:
+    """Long enough to drain and to finish the longest request, with some air."""
+    longest = spec.serving.request_timeout.seconds if spec.runtime.name is RuntimeName.TORCH else 30
+    return math.ceil(_DRAIN_SECONDS + longest) + 15
+
+
+# -- volumes
+
+_MODEL_MOUNT: Body = {"name": "model", "mountPath": MODEL_DIRECTORY}
+_TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
+_PVC = "pvc://"
+
+
+def _is_fetched(spec: ModelServiceSpec) -> bool:
+    """A model in the image of a Custom server is where the user put it; only that container could see it."""
+    return not (spec.runtime.name is RuntimeName.CUSTOM and spec.model.uri.startswith("file:"))
+
+
+def _volumes(spec: ModelServiceSpec) -> list[Body]:
+    volumes: list[Body] = [{"name": "tmp", "emptyDir": {}}]
+    if _is_fetched(spec):
+        volumes.append({"name": "model", "emptyDir": {}})
+    if spec.model.uri.startswith(_PVC):
+        claim = spec.model.uri.removeprefix(_PVC).split("/", 1)[0]
+        volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
+    if (reference := spec.model.ca_config_map_ref) is not None:
+        # Optional: a missing volume would hold the pod without a word in its status; fetch says what is missing.
+        volumes.append({"name": "ca", "configMap": {"name": reference.name, "optional": True}})
+    return volumes
+
+
+def _source_mounts(spec: ModelServiceSpec) -> list[Body]:
+    is_claim = spec.model.uri.startswith(_PVC)
+    return [{"name": "source", "mountPath": SOURCE_DIRECTORY, "readOnly": True}] if is_claim else []
+
+
+def _ca_mounts(spec: ModelServiceSpec) -> list[Body]:
+    has_ca = spec.model.ca_config_map_ref is not None
+    return [{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True}] if has_ca else []
+
+
+# -- the overlay's limits
+
+
+def _check(pod: Mapping[str, Any]) -> None:
+    """Hold the overlay to what every user is held to."""
+    path = "spec.podTemplate.spec"
+    containers = {container.get("name"): container for container in pod.get("containers") or ()}
+    if names.SERVER not in containers:
+        raise BadOverlayError(f"{path} removes the container {names.SERVER}, which serves the model; keep it.")
+    for container in (*(pod.get("initContainers") or ()), *containers.values()):
+        for variable in container.get("env") or ():
+            if str(variable.get("name", "")).startswith("NVIDIA_"):
+                raise BadOverlayError(
+                    f"{path}: container {container.get('name')} sets {variable['name']}; NVIDIA_* variables would hand "
+                    "out GPUs past the scheduler, ask for devices in spec.accelerator."
+                )

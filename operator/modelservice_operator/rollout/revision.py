@@ -1,0 +1,38 @@
+"""Which fields of the spec shape a pod, and the name that a revision gets from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from modelservice_operator.api import ModelServiceSpec, canonical
+
+# Every field of the spec stands in exactly one of the two; a test compares them with the types.
+POD_SHAPING = frozenset({"model", "runtime", "serving", "accelerator", "resources", "startupTimeout", "podTemplate"})
+LIVE = frozenset({"service", "replicas", "rollout"})
+
+# Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.
+_ALPHABET = "bcdfghjkmnpqrstvwxz2456789"
+_LENGTH = 10
+
+
+def shape(spec: ModelServiceSpec, restart: str) -> dict[str, Any]:
+    """Return the pod-shaping part of a spec in canonical form: equal shapes run equal pods.
+
+    Values equal to defaults are dropped, so that neither a default that is written out nor a new field of a later
+    version makes a revision. `restart` is the token of the restart annotation, which makes one on purpose.
+    """
+    shaping = {field: value for field, value in canonical(spec).items() if field in POD_SHAPING}
+    return shaping | ({"restart": restart} if restart else {})
+
+
+def revision_name(service: str, shaping: dict[str, Any]) -> str:
+    """Return `<service>-<hash>`; the hash is over the canonical JSON of the shape."""
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True, separators=(",", ":")).encode()).digest()
+    number = int.from_bytes(digest, "big")
+    letters = []
+    for _ in range(_LENGTH):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return f"{service}-{''.join(letters)}"
