@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 from cluster.progress import say, step
-from images import debian, docker, recipe
+from images import docker, recipe, rootfs
 from images.buildah import Store
 from images.fingerprint import digest_of, digest_of_folder
 from images.programs import ProgramFailedError
@@ -128,7 +128,7 @@ def _by_docker(image: Image, arguments: Mapping[str, str]) -> dict[str, object]:
 
 def _by_buildah(image: Image) -> dict[str, object]:
     store = Store(cache() / "store", cache() / "logs")
-    debian.require_tools(store.logs / "tools.log")
+    rootfs.require_tools()
     store.forget_crashes()
     base = _first_base(image, store)
     versions = _versions(base)
@@ -176,7 +176,7 @@ def _provide(base: recipe.Base, store: Store) -> None:
         dockerfile = folder / "Dockerfile"
         dockerfile.write_text(base.dockerfile)
         if base == below:
-            debian.make_root(base, folder, store.logs / "debootstrap.log")
+            rootfs.make_root(base, folder, store.logs / "debootstrap.log")
         store.build(
             folder,
             base.tag,

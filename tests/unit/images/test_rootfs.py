@@ -1,4 +1,4 @@
-from images.debian import installed_versions
+from images.rootfs import installed_versions
 
 STATUS = """\
 Package: python3

@@ -1,4 +1,4 @@
-"""Debian on the host: the tools that the build needs, the mirror that the host uses, and a new root file system."""
+"""A new Debian root file system: the tools that it takes, the mirror that the host itself uses, what goes in."""
 
 import os
 import shutil
@@ -6,33 +6,24 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from cluster import debian
 from cluster.errors import MissingError
-from cluster.progress import say
 from images import recipe
 from images.programs import CONTAINED, run
-
-TOOLS = ("debootstrap", "buildah")
 
 # debootstrap brings one script per release that it knows; this one fits all releases since and the next ones.
 _SCRIPT = "sid"
 
 
-def require_tools(log: Path) -> None:
-    """Install what the build needs, as root on Debian and told before; elsewhere say what the user has to run."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+def require_tools() -> None:
+    """Have debootstrap and buildah; without root say what to do instead."""
     if os.geteuid() != 0:
         raise MissingError(
-            "Without docker, images are built from Debian packages, which needs root. Start docker, or run as root: "
-            "python3 tools/images build"
+            "No docker daemon answers, and building images from Debian packages needs root. Start docker, or run this: "
+            "sudo python3 tools/images build"
         )
-    if not missing:
-        return
-    if not Path("/etc/debian_version").exists():
-        raise MissingError(f"Building images needs docker, or {' and '.join(missing)}: install them, then try again.")
-    say(f"installing Debian packages: {' '.join(missing)}")
-    run(["apt-get", "update", "--quiet=2"], log=log)
-    run([*command, "--option", "DPkg::Lock::Timeout=600"], log=log)
+    if not all(map(shutil.which, ("debootstrap", "buildah"))):
+        debian.ensure(("debootstrap", "debian-archive-keyring", "buildah"))
 
 
 def mirror() -> str | None:
