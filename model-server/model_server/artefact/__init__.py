@@ -1,0 +1,6 @@
+"""What a model directory is.
+
+A model directory holds `model.json` (the card), `weights.safetensors` and, where its maker gave one, `golden.npz`.
+`card` reads the first, `digest` names the whole content, `publish` puts a directory in place all at once.
+Nothing here imports torch.
+"""

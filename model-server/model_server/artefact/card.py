@@ -1,0 +1,83 @@
+"""`model.json`: what a model is called from outside and how it is built inside. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from model_server.errors import ModelError, Reason
+from model_server.protocol.datatypes import DATATYPES, FREE, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden.npz"
+
+
+class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output; the first dimension is the rows of a batch and therefore free (-1)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    format: Literal["safetensors"]
+    architecture: str
+    parameters: dict[str, object]
+    inputs: tuple[CardTensor, ...]
+    outputs: tuple[CardTensor, ...]
+
+
+def read_card(directory: Path) -> Card:
+    """Read and check the card of a model directory."""
+    path = directory / CARD
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        message = f"{path} is missing: a model directory holds {CARD} and {WEIGHTS}."
+        raise ModelError(Reason.INVALID, message) from None
+    except OSError as error:
+        raise ModelError(Reason.INVALID, f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        card = msgspec.json.decode(text, type=Card)
+    except msgspec.MsgspecError as error:
+        raise ModelError(Reason.INVALID, f"{path} is not a model card: {error}.") from error
+    for wrong in _contradictions(card):
+        raise ModelError(Reason.INVALID, f"{path}: {wrong}.")
+    return card
+
+
+def write_card(directory: Path, card: Card) -> None:
+    """Write the card as people read it."""
+    (directory / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+
+
+def specs(tensors: tuple[CardTensor, ...]) -> tuple[TensorSpec, ...]:
+    """Turn the card's tensors into what the protocol checks requests against."""
+    return tuple(TensorSpec(tensor.name, DATATYPES[tensor.datatype], tensor.shape) for tensor in tensors)
+
+
+def _contradictions(card: Card) -> list[str]:
+    found = []
+    for side, tensors in (("inputs", card.inputs), ("outputs", card.outputs)):
+        if not tensors:
+            found.append(f"{side} is empty; a model has at least one")
+        names = [tensor.name for tensor in tensors]
+        found += [f"{side} names {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+        for tensor in tensors:
+            where = f"{side} {tensor.name!r}"
+            if tensor.datatype not in DATATYPES:
+                known = ", ".join(DATATYPES)
+                found.append(f"{where} has the datatype {tensor.datatype!r}; this server knows {known}")
+            if tensor.shape[:1] != (FREE,):
+                found.append(f"{where} has the shape {list(tensor.shape)}; its first dimension must be -1, the rows")
+            if any(size < 1 and size != FREE for size in tensor.shape):
+                found.append(f"{where} has the shape {list(tensor.shape)}; sizes are positive, or -1 where free")
+    return found

@@ -1,0 +1,113 @@
+"""The handlers as an ASGI application: reads bodies within their limits, notices clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from model_server.errors import RequestError
+from model_server.exchange import Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from model_server.exchange import Handler, Pending
+    from model_server.limits import Limits
+
+    Message: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    Application: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+_CLOSE = (b"connection", b"close")
+
+
+class ClientGoneError(Exception):
+    """The client left before its request was complete."""
+
+
+def application(
+    handle: Handler, *, closing: Callable[[], bool], limits: Limits, clock: Callable[[], float]
+) -> Application:
+    """Wrap the handlers; while `closing`, every answer tells the client to take its next request elsewhere."""
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        arrived = clock()
+        body = b""
+        problem = None
+        try:
+            body = await _read_body(scope["headers"], receive, limits)
+        except RequestError as error:
+            problem = error
+        except ClientGoneError:
+            return
+        request = Request(scope["method"], scope["path"], scope["headers"], body, arrived, problem)
+        response = await _exchange(handle, request, receive)
+        # what is left of a body that was not read cannot be told from a next request
+        await _send(response, send, close=problem is not None or closing())
+
+    return app
+
+
+async def _read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limits: Limits) -> bytes:
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limits.max_body_bytes:  # the parser has seen that it is a number
+            raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.request_timeout_seconds):
+            return await _joined_body(receive, limits)
+    except TimeoutError:
+        message = f"The request's body did not arrive within {limits.request_timeout_seconds:g} seconds."
+        raise RequestError(408, message) from None
+
+
+async def _joined_body(receive: Receive, limits: Limits) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.max_body_bytes:
+            raise _too_large(limits)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limits: Limits) -> RequestError:
+    return RequestError(413, f"The request's body is larger than the {limits.max_body_bytes} bytes that are let in.")
+
+
+async def _exchange(handle: Handler, request: Request, receive: Receive) -> Response:
+    answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+    def reply(response: Response) -> None:
+        if not answer.done():
+            answer.set_result(response)
+
+    pending = handle(request, reply)
+    if pending is None:
+        return await answer
+    # `receive` returns when the client leaves, and by itself once the answer is out
+    watch = asyncio.ensure_future(_cancel_when_gone(receive, pending))
+    try:
+        return await answer
+    finally:
+        watch.cancel()
+
+
+async def _cancel_when_gone(receive: Receive, pending: Pending) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    pending.cancel()
+
+
+async def _send(response: Response, send: Send, *, close: bool) -> None:
+    headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+    if close:
+        headers.append(_CLOSE)
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,45 @@
+"""Several requests become one forward pass, and its outputs become theirs again (pure, and run by the executor)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from model_server.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from model_server.protocol.datatypes import Arrays
+
+    Outcome: TypeAlias = Arrays | RequestError
+
+log = logging.getLogger(__name__)
+
+
+def run_batch(forward: Callable[[Arrays], Arrays], requests: Sequence[Arrays]) -> list[Outcome]:
+    """Answer all requests together, or, when that fails, each alone: one bad request must not fail its neighbours."""
+    try:
+        return list(_together(forward, requests))
+    except Exception:
+        if len(requests) == 1:
+            log.exception("the model failed on a request")
+            return [RequestError(500, "The model failed on this request; the server's log has the cause.")]
+    return [outcome for request in requests for outcome in run_batch(forward, [request])]
+
+
+def _together(forward: Callable[[Arrays], Arrays], requests: Sequence[Arrays]) -> list[Arrays]:
+    rows = [len(request[0]) for request in requests]
+    if len(requests) == 1:
+        inputs = requests[0]
+    else:
+        inputs = tuple(np.concatenate(arrays) for arrays in zip(*requests, strict=True))
+    outputs = forward(inputs)
+    for output in outputs:
+        if len(output) != sum(rows):  # else answers would go to the wrong clients (MLServer#1306, BentoML#3710)
+            message = f"the model gave {len(output)} rows for {sum(rows)}"
+            raise ValueError(message)
+    ends = np.cumsum(rows).tolist()
+    return [tuple(output[end - count : end] for output in outputs) for count, end in zip(rows, ends, strict=True)]

@@ -1,0 +1,229 @@
+"""`model-server serve | fetch | inspect | train`: the command line, its defaults, its exit codes.
+
+Exit codes: 0 done, 1 it could not be done (one sentence on stderr and in the termination message), 2 a wrong command
+line. torch is imported by those commands alone that compute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from model_server import __version__, report
+from model_server.errors import ModelError, Reason
+from model_server.limits import Limits, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GIBIBYTE = 1024**3
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises its errors: a wrong `spec.runtime.args` should be told in the termination message too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ModelError(Reason.INVALID, f"{self.prog}: {message}; see {self.prog} --help.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command."""
+    try:
+        options = _parser().parse_args(arguments)
+    except ModelError as error:
+        return _fail(error, report.default_path(), 2)
+    try:
+        return int(options.run(options))
+    except ModelError as error:
+        return _fail(error, getattr(options, "report", None), 1)
+
+
+def _fail(error: ModelError, path: Path | None, code: int) -> int:
+    print(error.message, file=sys.stderr)
+    report.write(path, report.failure(error))
+    return code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from model_server.serve import Options, serve  # noqa: PLC0415  # other commands start without a web server
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    serve(
+        Options(
+            directory=options.directory,
+            name=options.name or options.directory.resolve().name,
+            host=options.host,
+            port=options.port,
+            metrics_port=options.metrics_port,
+            digest_file=options.digest_file,
+            limits=Limits(
+                max_batch_size=options.max_batch_size,
+                max_batch_delay_seconds=options.max_batch_delay,
+                max_queue=options.max_queue,
+                request_timeout_seconds=options.request_timeout,
+                max_body_bytes=options.max_body_bytes,
+            ),
+            drain_delay_seconds=options.drain_delay,
+            drain_timeout_seconds=options.drain_timeout,
+        )
+    )
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from model_server.artefact.digest import parse_digest  # noqa: PLC0415  # each command imports its own
+    from model_server.fetch import Options, fetch, parse_uri  # noqa: PLC0415
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
+    content = fetch(
+        parse_uri(options.uri),
+        Options(
+            directory=options.directory,
+            pin=parse_digest(options.digest) if options.digest else None,
+            ca_file=options.ca_file,
+            source_mount=options.source_mount,
+            max_bytes=options.max_bytes,
+        ),
+    )
+    facts = {"digest": content.digest, "files": content.files, "bytes": content.size_bytes}
+    report.write(options.report, facts)
+    print(json.dumps(facts))
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from model_server.describe import as_json, as_text, describe  # noqa: PLC0415
+
+    told = describe(options.directory)
+    print(json.dumps(as_json(told)) if options.json else as_text(told))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from model_server.train import Options, read_table, synthetic_table, train  # noqa: PLC0415  # torch
+
+    if options.data:
+        table = read_table(options.data, options.loss)
+    else:
+        size_in, size_out, rows = options.synthetic
+        print("training on synthetic data: normal inputs, targets a random linear map of them", file=sys.stderr)
+        table = synthetic_table(size_in, size_out, rows, options.seed)
+    result = train(
+        table,
+        Options(
+            hidden=tuple(options.hidden),
+            activation=options.activation,
+            loss=options.loss,
+            optimizer=options.optimizer,
+            learning_rate=options.learning_rate,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            seed=options.seed,
+        ),
+        options.out,
+        read_table(options.held_out, options.loss) if options.held_out else None,
+    )
+    print(json.dumps(result))
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="model-server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_serve(commands.add_parser("serve", help="serve a model directory over HTTP", formatter_class=_Defaults))
+    _add_fetch(commands.add_parser("fetch", help="bring a model from a URI", formatter_class=_Defaults))
+    _add_inspect(commands.add_parser("inspect", help="tell what a model directory holds", formatter_class=_Defaults))
+    _add_train(commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults))
+    return parser
+
+
+_Defaults = argparse.ArgumentDefaultsHelpFormatter
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    limits = Limits()
+    parser.set_defaults(run=_serve)
+    add = parser.add_argument
+    add("directory", type=Path, help="the model directory")
+    add("--name", default="", help="the model's name in the protocol (the directory's name when empty)")
+    add("--host", default="", help="the address to listen on (all when empty)")
+    add("--port", type=int, default=8080, help="the port for requests; 0 lets the system choose")
+    add("--metrics-port", type=int, default=9090, help="the port for probes and /metrics; 0 lets the system choose")
+    add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
+    add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
+    add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")
+    add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")
+    add("--request-timeout", type=_duration, default="10s", help="answer or give up (504) within this time")
+    add("--max-body-bytes", type=_positive, default=limits.max_body_bytes, help="the largest request body")
+    add("--drain-delay", type=_duration, default="5s", help="serve on for this long after SIGTERM")
+    add("--drain-timeout", type=_duration, default="20s", help="then wait this long for what is in flight")
+    _add_report(parser)
+
+
+def _add_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_fetch)
+    add = parser.add_argument
+    add("uri", help="file:///path, pvc://claim/path or https://host/path.{tar,tar.gz,tgz,zip,*}")
+    add("directory", type=Path, help="receives current/ and digest")
+    add("--digest", default=os.environ.get("MODEL_DIGEST", ""), help="refuse any other content (env MODEL_DIGEST)")
+    add("--ca-file", type=Path, help="trust only these certificate authorities (PEM)")
+    add("--source-mount", type=Path, default=Path("/mnt/source"), help="where a pvc:// claim is mounted")
+    add("--max-bytes", type=_positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
+    _add_report(parser)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_inspect)
+    parser.add_argument("directory", type=Path, help="the model directory")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_train)
+    add = parser.add_argument
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", type=Path, help="an npz file with the arrays x and y")
+    data.add_argument("--synthetic", type=_sizes, metavar="IN,OUT,ROWS", help="make up a linear task of these sizes")
+    add("--held-out", type=Path, help="an npz file to judge the result by")
+    add("--architecture", choices=["mlp"], default="mlp", help="the kind of model")
+    add("--hidden", type=_sizes, default="64", metavar="N[,N...]", help="sizes of the hidden layers")
+    add("--activation", choices=["relu", "tanh", "sigmoid", "gelu"], default="relu", help="between the layers")
+    add("--loss", choices=["CrossEntropy", "MeanSquaredError"], required=True, help="what is made small")
+    add("--optimizer", choices=["Adam"], default="Adam", help="how")
+    add("--learning-rate", type=float, default=1e-3, help="the optimizer's step")
+    add("--epochs", type=_positive, default=100, help="times that all rows are seen")
+    add("--batch-size", type=_positive, help="rows per step (all when absent)")
+    add("--seed", type=int, default=0, help="the same seed gives the same model")
+    add("--out", type=Path, required=True, help="the model directory to write; replaced when the new one is complete")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--report", type=Path, default=report.default_path(), help="the file for the last words")
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        message = f"{text} is not above 0"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]

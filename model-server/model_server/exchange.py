@@ -1,0 +1,62 @@
+"""One HTTP exchange as the handlers see it: no sockets, no ASGI, so that any transport can carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from model_server.protocol.encode import encode_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model_server.errors import RequestError
+
+    Reply: TypeAlias = Callable[["Response"], None]
+    Handler: TypeAlias = Callable[["Request", Reply], "Pending | None"]
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+JSON = ((b"content-type", b"application/json"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, read in full; header names are in lower case.
+
+    `problem` says why the transport could not read the body. Handlers that need no body answer all the same.
+    """
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    arrived: float
+    problem: RequestError | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """Find a header (requests have few: a scan beats a dict)."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer; the transport adds content-length and what concerns the connection."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = JSON
+
+
+class Pending(Protocol):
+    """An exchange whose reply comes later."""
+
+    def cancel(self) -> None:
+        """Say that nobody waits for it any more."""
+
+
+def error_response(error: RequestError) -> Response:
+    """Answer with the error's sentence."""
+    return Response(error.status, encode_error(error.message), JSON + error.headers)

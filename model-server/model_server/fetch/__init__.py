@@ -1,0 +1,10 @@
+"""`model-server fetch`: a URI becomes `DIR/current` and `DIR/digest`, or nothing changes.
+
+`source` reads URIs (pure), `download` brings bytes over https, `unpack` opens archives that nobody has vouched for,
+`fetch` puts them in order: bring, check, publish.
+"""
+
+from model_server.fetch.fetch import Options, fetch
+from model_server.fetch.source import parse_uri
+
+__all__ = ["Options", "fetch", "parse_uri"]

@@ -1,0 +1,114 @@
+"""The inference handler: decode, queue, encode. This is the hot path."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from model_server.errors import RequestError
+from model_server.exchange import JSON, Response, error_response
+from model_server.protocol.decode import decode
+from model_server.protocol.encode import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model_server.batch import Outcome
+    from model_server.batcher import Batcher
+    from model_server.exchange import Pending, Reply, Request
+    from model_server.metrics import Metrics
+    from model_server.protocol.datatypes import Arrays, Signature
+    from model_server.protocol.decode import InferRequest
+
+log = logging.getLogger(__name__)
+
+_MAX_DIGITS = 18  # fits 64 bits
+_JSON_LENGTH = b"inference-header-content-length"
+_BINARY = (b"content-type", b"application/octet-stream")
+
+
+class Infer:
+    """Answers `POST /v2/models/{model}/infer`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str,
+        signature: Signature,
+        batcher: Batcher,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._frame = {"model_name": name, "model_version": version}
+        self._signature = signature
+        self._batcher = batcher
+        self._metrics = metrics
+        self._clock = clock
+
+    def __call__(self, request: Request, reply: Reply) -> Pending | None:
+        """Take one request."""
+        self._metrics.inflight += 1
+        try:
+            asked = decode(_readable_body(request), _json_length(request), self._signature)
+            return self._batcher.submit(asked.inputs, partial(self._done, request, reply, asked))
+        except RequestError as error:
+            self._answer(request, reply, error_response(error))
+        except Exception:
+            log.exception("a request could not be decoded")
+            self._answer(request, reply, internal_error())
+        return None
+
+    def _done(self, request: Request, reply: Reply, asked: InferRequest, outcome: Outcome) -> None:
+        if isinstance(outcome, RequestError):
+            response = error_response(outcome)
+        else:
+            try:
+                response = self._encoded(asked, outcome)
+            except Exception:
+                log.exception("an answer could not be encoded")
+                response = internal_error()
+        self._answer(request, reply, response)
+
+    def _encoded(self, asked: InferRequest, outcome: Arrays) -> Response:
+        body, json_length = encode(asked, outcome, self._frame, self._signature)
+        if json_length:
+            return Response(200, body, (_BINARY, (_JSON_LENGTH, b"%d" % json_length)))
+        return Response(200, body, JSON)
+
+    def _answer(self, request: Request, reply: Reply, response: Response) -> None:
+        count_answer(self._metrics, response, self._clock() - request.arrived)
+        self._metrics.inflight -= 1
+        reply(response)
+
+
+def internal_error() -> Response:
+    """Answer for a fault of ours; its cause is for the log."""
+    return error_response(RequestError(500, "The server failed on this request; its log has the cause."))
+
+
+def count_answer(metrics: Metrics, response: Response, seconds: float) -> None:
+    """Count one answered inference request."""
+    metrics.requests[response.status] += 1
+    metrics.request_seconds.observe(seconds)
+
+
+def _readable_body(request: Request) -> bytes:
+    if request.problem is not None:
+        raise request.problem
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding != b"identity":
+        message = f"The body is compressed ({encoding.decode('latin-1')!r}); send it as it is."
+        raise RequestError(415, message)
+    return request.body
+
+
+def _json_length(request: Request) -> int | None:
+    value = request.header(_JSON_LENGTH)
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > _MAX_DIGITS:
+        message = f"Inference-Header-Content-Length is {value.decode('latin-1')!r}; it must be a number of bytes."
+        raise RequestError(400, message)
+    return int(value)

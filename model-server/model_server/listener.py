@@ -1,0 +1,98 @@
+"""uvicorn's server under our lifecycle: own sockets, no signal handlers, no polling.
+
+uvicorn wakes ten times a second to look at a flag and to renew its Date header; this one sleeps until it is told to
+stop, and renews the header once a second. It must stop in a way that loses nothing, which is uvicorn's own shutdown:
+close the listening sockets, then the idle connections, wait for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from model_server.errors import ModelError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from model_server.asgi import Application
+
+# Longer than clients keep idle connections (Go 90 s is the exception; aiohttp 15 s, nginx and Envoy 60 s or less by
+# default): if the server closes first, a request that is already on its way is lost.
+KEEP_ALIVE_SECONDS = 95
+BACKLOG = 2048
+DATE_SECONDS = 1.0
+
+
+class Listener(uvicorn.Server):
+    """Serves one application on one socket."""
+
+    def __init__(
+        self, application: Application, sock: socket.socket, *, headers: list[tuple[str, str]], grace_seconds: float
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                headers=headers,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=math.ceil(grace_seconds),
+                backlog=BACKLOG,
+            )
+        )
+        self._socket = sock
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, also where the system chose it."""
+        return int(self._socket.getsockname()[1])
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._task = asyncio.create_task(self.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        """Accept no more, finish what is in flight (up to the grace), close."""
+        self._stop.set()
+        if self._task is not None:
+            await self._task
+
+    async def main_loop(self) -> None:
+        """Sleep until `stop`, renewing the Date header."""
+        while not self._stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), DATE_SECONDS)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: they belong to the lifecycle."""
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Open a listening port; without a host on all addresses, IPv6 and IPv4, as clusters may have either."""
+    try:
+        if host:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+        return socket.create_server(("", port), backlog=BACKLOG)
+    except OSError as error:
+        message = f"Port {port} cannot be opened on {host or 'all addresses'}: {error.strerror}."
+        raise ModelError(Reason.INVALID, message) from error

@@ -1,0 +1,236 @@
+"""A request's bytes become arrays, or a 400 that says what to change.
+
+The JSON is decoded in two steps: first its frame, with each tensor's `data` left as raw bytes, then every `data`
+straight to the type that its datatype allows. So `"1"`, `true` and `1.5` never slip into a tensor of integers, as
+they would through an untyped list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from model_server.errors import RequestError
+from model_server.protocol.datatypes import DATATYPES
+
+if TYPE_CHECKING:
+    from model_server.protocol.datatypes import Array, Arrays, Signature, TensorSpec
+
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An output that the client asked for, by its position in the signature."""
+
+    index: int
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a client asked for, checked."""
+
+    id: str
+    inputs: Arrays
+    rows: int
+    wanted: tuple[Wanted, ...]
+
+
+_ABSENT = msgspec.Raw()
+
+
+class _InputParameters(msgspec.Struct):
+    binary_data_size: int | None = None
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: _InputParameters | None = None
+    data: msgspec.Raw = _ABSENT
+
+
+class _OutputParameters(msgspec.Struct):
+    binary_data: bool | None = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Parameters(msgspec.Struct):
+    binary_data_output: bool = False
+
+
+class _Body(msgspec.Struct):
+    inputs: list[_Input]
+    id: str = ""
+    outputs: list[_Output] | None = None
+    parameters: _Parameters | None = None
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+
+
+def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRequest:
+    """Check and convert one infer request; `json_bytes` is given where binary tensors follow the JSON."""
+    frame, binary = _split(body, json_bytes)
+    try:
+        asked = _decode_body(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _bad(f"The request's JSON is not an inference request: {error}.") from error
+    inputs = _arrays(asked.inputs, binary, signature)
+    rows = {len(array) for array in inputs}
+    if len(rows) != 1:
+        raise _bad(f"All inputs must have the same number of rows; these have {sorted(rows)}.")
+    return InferRequest(asked.id, inputs, rows.pop(), _wanted(asked, signature))
+
+
+def _split(body: bytes, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+    if json_bytes is None:
+        return body, memoryview(b"")
+    if json_bytes > len(body):
+        raise _bad(f"Inference-Header-Content-Length is {json_bytes}, but the body has only {len(body)} bytes.")
+    view = memoryview(body)
+    return view[:json_bytes], view[json_bytes:]
+
+
+def _arrays(tensors: list[_Input], binary: memoryview, signature: Signature) -> Arrays:
+    arrays: list[Array | None] = [None] * len(signature.inputs)
+    offset = 0
+    for tensor in tensors:
+        index = signature.input_index.get(tensor.name)
+        if index is None:
+            raise _bad(f"The model has no input {tensor.name!r}; it has {_names(signature.inputs)}.")
+        if arrays[index] is not None:
+            raise _bad(f"Input {tensor.name!r} is given twice.")
+        count = _checked_count(tensor, signature.inputs[index])
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        if size is None:
+            arrays[index] = _from_json(tensor, signature.inputs[index], count)
+        else:
+            arrays[index] = _from_binary(tensor, signature.inputs[index], count, size, binary[offset:])
+            offset += size
+    if offset != len(binary):
+        raise _bad(f"{len(binary)} bytes follow the JSON, but the inputs' binary_data_size add up to {offset}.")
+    given = tuple(array for array in arrays if array is not None)
+    if len(given) != len(arrays):
+        missing = tuple(spec for spec, array in zip(signature.inputs, arrays, strict=True) if array is None)
+        raise _bad(f"The request lacks {_names(missing)}.")
+    return given
+
+
+def _checked_count(tensor: _Input, spec: TensorSpec) -> int:
+    where = f"Input {spec.name!r}"
+    if tensor.datatype != spec.datatype.name:
+        raise _bad(f"{where} has the datatype {tensor.datatype!r}; the model takes {spec.datatype.name}.")
+    shape = tensor.shape
+    if not spec.admits(tuple(shape)):
+        raise _bad(f"{where} has the shape {shape}; the model takes {list(spec.shape)}, where -1 is free.")
+    if any(size < 1 for size in shape):
+        raise _bad(f"{where} has the shape {shape}; every size must be at least 1.")
+    return prod(shape)
+
+
+def _from_json(tensor: _Input, spec: TensorSpec, count: int) -> Array:
+    where = f"Input {spec.name!r}"
+    if tensor.data is _ABSENT:
+        raise _bad(f"{where} has neither data nor the parameter binary_data_size.")
+    if spec.datatype.json is None:
+        raise _bad(f"{where} is {spec.datatype.name}, which has no JSON form; send it as a binary tensor.")
+    rank = len(tensor.shape)
+    depth = _depth(memoryview(tensor.data), rank)
+    if depth not in (1, rank):
+        raise _bad(f"{where} has data nested {depth} deep; write it flat or nested like its shape {tensor.shape}.")
+    try:
+        values = _list_decoder(spec.datatype.name, depth).decode(tensor.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _bad(f"{where} has data that is not {spec.datatype.name}: {error}.") from error
+    if depth == 1 and len(values) != count:  # before the conversion, which costs more
+        raise _bad(f"{where} has {len(values)} values; its shape {tensor.shape} holds {count}.")
+    try:
+        with np.errstate(over="raise"):
+            array = np.asarray(values, dtype=spec.datatype.dtype)
+    except (OverflowError, FloatingPointError):
+        raise _bad(f"{where} has a value outside the range of {spec.datatype.name}.") from None
+    except ValueError:
+        raise _bad(f"{where} has data whose rows differ in length; its shape is {tensor.shape}.") from None
+    if depth == rank and array.shape != tuple(tensor.shape):
+        raise _bad(f"{where} has data of the shape {list(array.shape)}, but says {tensor.shape}.")
+    return array.reshape(tensor.shape)
+
+
+def _from_binary(tensor: _Input, spec: TensorSpec, count: int, size: int, binary: memoryview) -> Array:
+    where = f"Input {spec.name!r}"
+    dtype = spec.datatype.dtype
+    if tensor.data is not _ABSENT:
+        raise _bad(f"{where} has both data and the parameter binary_data_size; give one.")
+    if size != count * dtype.itemsize:
+        needed = count * dtype.itemsize
+        raise _bad(f"{where} has the binary_data_size {size}; its shape {tensor.shape} takes {needed} bytes.")
+    if size > len(binary):
+        raise _bad(f"{where} needs {size} bytes after the JSON; only {len(binary)} are left.")
+    array = np.frombuffer(binary, dtype=dtype, count=count).reshape(tensor.shape)
+    if dtype.kind == "b" and array.view(np.uint8).max() > 1:
+        raise _bad(f"{where} is BOOL: each of its bytes must be 0 or 1.")
+    return array
+
+
+def _wanted(asked: _Body, signature: Signature) -> tuple[Wanted, ...]:
+    binary_by_default = asked.parameters is not None and asked.parameters.binary_data_output
+    if not asked.outputs:
+        wanted = tuple(Wanted(index, binary_by_default) for index in range(len(signature.outputs)))
+    else:
+        wanted = tuple(_want(output, signature, binary_by_default=binary_by_default) for output in asked.outputs)
+    if len({one.index for one in wanted}) != len(wanted):
+        raise _bad("The request names an output twice.")
+    for one in wanted:
+        spec = signature.outputs[one.index]
+        if spec.datatype.json is None and not one.binary:
+            raise _bad(f"Output {spec.name!r} is {spec.datatype.name}, which has no JSON form; ask for binary_data.")
+    return wanted
+
+
+def _want(output: _Output, signature: Signature, *, binary_by_default: bool) -> Wanted:
+    index = signature.output_index.get(output.name)
+    if index is None:
+        raise _bad(f"The model has no output {output.name!r}; it has {_names(signature.outputs)}.")
+    binary = output.parameters.binary_data if output.parameters else None
+    return Wanted(index, binary_by_default if binary is None else binary)
+
+
+def _depth(raw: memoryview, most: int) -> int:
+    """Count the brackets that open the data, at most one more than could be right."""
+    depth = 0
+    for byte in raw:
+        if byte == ord("["):
+            depth += 1
+            if depth > most:
+                break
+        elif byte not in b" \t\r\n":
+            break
+    return depth
+
+
+@cache
+def _list_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[object]]:
+    shape: object = DATATYPES[datatype].json
+    for _ in range(depth):
+        shape = list[shape]  # type: ignore[valid-type]
+    return msgspec.json.Decoder(shape)
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(repr(spec.name) for spec in specs)
+
+
+def _bad(message: str) -> RequestError:
+    return RequestError(_BAD_REQUEST, message)
