@@ -25,7 +25,7 @@ _DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _FACTORS = {suffix: Decimal(1024) ** power for power, suffix in enumerate(_BINARY)} | {
     suffix: Decimal(1000) ** (power - _DECIMAL.index("")) for power, suffix in enumerate(_DECIMAL)
 }
-_NANO = Decimal("1e-9")
+_FINEST = Decimal("0.001")  # the API server rounds up to it in what a pod asks for
 _LARGEST = Decimal(2**63 - 1)
 _EXACT = Context(prec=400)  # enough for every number that PATTERN and the length below let through
 _LONGEST = 64
@@ -39,7 +39,7 @@ class Quantity:
 
     @classmethod
     def parse(cls, text: str | int) -> Quantity:
-        """Read `text` as the API server does: what is finer than 1n is rounded up to it."""
+        """Read `text` as the API server does for the resources of a pod: what is finer than 1m is rounded up to it."""
         written = str(text)
         parts = re.fullmatch(PATTERN, written) if len(written) <= _LONGEST else None
         if isinstance(text, bool) or parts is None:
@@ -51,15 +51,17 @@ class Quantity:
             value = _EXACT.multiply(Decimal(number), _FACTORS[suffix])
         if value > _LARGEST:
             raise ValueError("must be less than 2^63")
-        return cls(value.quantize(_NANO, ROUND_UP, _EXACT))
+        return cls(value.quantize(_FINEST, ROUND_UP, _EXACT))
 
     def __str__(self) -> str:
         """Write the shorter of 1Gi and 1073741824, of 10G and 9765625Ki: the API server stores either unchanged."""
-        nano = int(_EXACT.divide(self.value, _NANO))
-        decimal = _shorten(nano, 1000, _DECIMAL) if nano else "0"
-        if nano == 0 or nano % 10**9:
+        if not self.value:
+            return "0"
+        thousandths = int(_EXACT.divide(self.value, _FINEST))
+        decimal = _shorten(thousandths, 1000, _DECIMAL[_DECIMAL.index("m") :])
+        if thousandths % 1000:
             return decimal
-        return min(decimal, _shorten(nano // 10**9, 1024, _BINARY), key=len)
+        return min(decimal, _shorten(thousandths // 1000, 1024, _BINARY), key=len)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's signature

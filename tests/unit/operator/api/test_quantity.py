@@ -22,7 +22,7 @@ from modelservice_operator.api.quantity import PATTERN, Quantity, same
         (".5", "500m"),
         ("0.5", "500m"),
         ("1500m", "1500m"),
-        ("100u", "100u"),
+        ("100u", "1m"),
         ("0", "0"),
         ("0Gi", "0"),
         ("000", "0"),
@@ -40,8 +40,8 @@ from modelservice_operator.api.quantity import PATTERN, Quantity, same
         ("10G", "10G"),
         ("1024k", "1024k"),
         ("2048", "2Ki"),
-        ("0.1n", "1n"),
-        ("1.0000000001", "1000000001n"),
+        ("0.1n", "1m"),
+        ("1.0000000001", "1001m"),
     ],
 )
 def test_every_notation_has_one_form(written: str | int, canonical: str) -> None:
