@@ -1,7 +1,7 @@
 """Build one pinned Go program into the cache: reproducible, and safe when several callers want it at once.
 
-The Go build cache is the user's own: a second build of anything costs seconds, and Go itself drops what was not used for
-five days. `go clean -cache -modcache` drops the rest.
+The Go build cache is the user's own: a second build of anything costs seconds, and Go itself drops what was not used
+for five days. `go clean -cache -modcache` drops the rest.
 """
 
 import fcntl

@@ -4,18 +4,22 @@ For tests: `with ControlPlane(directory) as plane: ...`.
 """
 
 import signal
-import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from cluster import access, binaries, components, ports, processes, waiting
+from cluster import access, binaries, components, ports, preflight, processes, waiting
 from cluster.access import Access
 from cluster.api import Api
+from cluster.drivers import Health, no_pods
 from cluster.pins import FOR_CONTROLLERS
 from cluster.pki import Authority, apiserver_names
+from cluster.progress import step
+
+if TYPE_CHECKING:
+    import subprocess
 
 _START_SECONDS = 120.0  # four seconds on an idle machine; a loaded one gets its time
 _SERVICE_ADDRESS = "10.97.0.1"
@@ -24,8 +28,8 @@ _SERVICE_ADDRESS = "10.97.0.1"
 class ControlPlane:
     """An etcd and an API server of our own, thrown away after use.
 
-    `controllers` adds the controller manager and the scheduler. Without them nobody makes the `default` service accounts,
-    so the server then does not insist that a pod has one. `api_flags` are added to the API server's command line.
+    `controllers` adds the controller manager and the scheduler. Without them nobody makes the `default` service
+    accounts, so the server then does not insist that a pod has one. `api_flags` are added to the server's command line.
     """
 
     def __init__(self, directory: Path, *, controllers: bool = False, api_flags: Sequence[str] = ()) -> None:
@@ -75,6 +79,11 @@ class ControlPlane:
 
     # -- life
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that it is made of."""
+        return ("etcd", "kube-apiserver", *(FOR_CONTROLLERS if self.controllers else ()))
+
     def start(self, *, outlives_us: bool = False) -> None:
         """Start everything on empty data and return when the API server is ready.
 
@@ -82,7 +91,7 @@ class ControlPlane:
         """
         self._outlives_us = outlives_us
         (self.directory / "log").mkdir(parents=True)
-        programs = binaries.paths(("etcd", "kube-apiserver", *(FOR_CONTROLLERS if self.controllers else ())))
+        programs = binaries.paths(self.programs)
         tokens = self._make_credentials()
         self._spawn("etcd", components.etcd(programs["etcd"], self.settings))
         self.start_api()
@@ -168,3 +177,38 @@ class ControlPlane:
                 log = self.directory / "log" / f"{name}.log"
                 return f"{name} ended with status {process.returncode}; the end of {log}:\n{processes.tail(log)}"
         return None
+
+
+class ControlPlaneDriver:
+    """The control plane as a cluster that lives on after the command that started it."""
+
+    def __init__(self, directory: Path, *, controllers: bool = False) -> None:
+        self._plane = ControlPlane(directory, controllers=controllers)
+
+    def check(self) -> None:
+        """Look for the programs."""
+        preflight.check_controlplane(self._plane.programs)
+
+    def up(self) -> None:
+        """Start it."""
+        with step("starting etcd and the API server"):
+            self._plane.start(outlives_us=True)
+
+    def health(self) -> Health:
+        """Ask the API server."""
+        try:
+            api = Api(Access.read(self._plane.kubeconfig))
+        except FileNotFoundError:
+            return Health(ok=False, lines=("it never came up",))
+        ready = api.is_ready()
+        return Health(
+            ready, (f"control plane without a node, API server {api.url} {'is' if ready else 'is NOT'} ready",)
+        )
+
+    def load_image(self, archive: Path) -> None:
+        """Refuse: no pod runs here."""
+        raise no_pods(archive)
+
+    def down(self) -> None:
+        """Kill it."""
+        self._plane.stop()

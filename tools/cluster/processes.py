@@ -61,6 +61,16 @@ def _carries(process: Path, directory: Path) -> bool:
         return False
 
 
+def is_first_of_a_namespace(pid: int) -> bool:
+    """Tell whether a process is number 1 in a process namespace other than ours."""
+    try:
+        status = Path("/proc", str(pid), "status").read_text()
+    except OSError:
+        return False
+    ids = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return len(ids) > 1 and ids[-1] == "1"
+
+
 def kill_all(directory: Path) -> None:
     """Kill every process of the cluster and return when none is left.
 

@@ -1,0 +1,259 @@
+"""Profile `node`: one real node with real pods, in namespaces of its own, from the first process to the last mount.
+
+Killing that first process takes back all that it made. What lies outside is found again by name: the control groups and
+the cable by the cluster's directory and network, the processes by their mark.
+"""
+
+import hashlib
+import http.client
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cluster import (
+    access,
+    archives,
+    binaries,
+    cgroups,
+    network,
+    node_config,
+    pins,
+    preflight,
+    processes,
+    runtime,
+    waiting,
+)
+from cluster.access import Access
+from cluster.api import Api
+from cluster.drivers import Health
+from cluster.errors import ClusterError
+from cluster.network import Network
+from cluster.node_config import NODE, NodeSettings
+from cluster.pki import Authority, apiserver_names
+from cluster.progress import say, step
+
+_START_SECONDS = 180.0
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class Node:
+    """The node whose state is in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.kubeconfig = directory / "kubeconfig"
+        # Two checkouts may both have a cluster "default".
+        self.cgroup = f"modelservice-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
+
+    # -- the driver
+
+    def check(self) -> None:
+        """Try what a node needs."""
+        preflight.check_node(self.directory)
+
+    def up(self) -> None:
+        """Start the node and return when pods can be made."""
+        programs = binaries.paths(pins.FOR_NODE)
+        found = runtime.find()
+        settings = self._settings(programs, found)
+        with step("starting the node"):
+            self._write(settings)
+            cgroups.create(self.cgroup)
+            self._unshare(found)
+            network.connect(settings.network, self._wait_for_init())
+            self._import_pause(programs["pause"], settings.pause_image)
+            self._wait_until_usable(settings.network)
+
+    def health(self) -> Health:
+        """Look at the first process, the API server, the node and DNS."""
+        init = self.init()
+        if init is None:
+            return Health(ok=False, lines=("the node's first process is gone; `down` clears what is left",))
+        api, ours = Api(Access.read(self.kubeconfig)), self._network()
+        checks = {
+            "API server is ready": api.is_ready(),
+            "node is Ready": _node_is_ready(api),
+            "DNS is ready": _dns_is_ready(ours),
+        }
+        said = [f"{'' if ok else 'NOT: '}{what}" for what, ok in checks.items()]
+        lines = (f"node with process {init}, addresses {ours.everything}, API server {api.url}", ", ".join(said))
+        return Health(all(checks.values()), lines)
+
+    def load_image(self, archive: Path) -> None:
+        """Import the images of an archive that the node does not have yet."""
+        present = self._images()
+        missing = [image for image in archives.images(archive) if not _has(present, image)]
+        if not missing:
+            say(f"{archive.name}: the node has it already")
+            return
+        with step(f"loading {archive.name} ({archive.stat().st_size / 1e6:.0f} MB) into the node"):
+            self._import(archive)
+
+    def down(self) -> None:
+        """Kill everything, whatever is left of it, and take back what the namespaces do not take with them."""
+        try:
+            ours = self._network()
+        except (OSError, ValueError, KeyError):
+            ours = None  # it never came to a network
+        processes.kill_all(self.directory)
+        if ours:
+            network.disconnect(ours)
+        cgroups.remove(self.cgroup)
+        _refuse_mounts_below(self.directory)
+
+    # -- inside
+
+    def init(self) -> int | None:
+        """Return the id, as seen from here, of the node's first process."""
+        for pid in processes.find(self.directory):
+            if processes.is_first_of_a_namespace(pid):
+                return pid
+        return None
+
+    def in_network(self, command: Sequence[str]) -> list[str]:
+        """Return a command that runs in the node's network, but with the machine's files."""
+        return ["nsenter", f"--target={self._init()}", "--net", "--", *command]
+
+    def _ctr(self, *arguments: str) -> list[str]:
+        inside = ["nsenter", f"--target={self._init()}", "--mount", "--"]
+        program = json.loads((self.directory / "plan.json").read_text())["ctr"]
+        return [*inside, program, "--address", node_config.CONTAINERD_SOCKET, "--namespace", "k8s.io", *arguments]
+
+    def _init(self) -> int:
+        init = self.init()
+        if init is None:
+            raise ClusterError(f"No node runs in {self.directory}; `up --profile node` starts one.")
+        return init
+
+    def _network(self) -> Network:
+        return Network(json.loads((self.directory / "plan.json").read_text())["slot"])
+
+    # -- steps of `up`
+
+    def _settings(self, programs: dict[str, Path], found: runtime.Runtime) -> NodeSettings:
+        pause = pins.TOOLS["pause"]
+        return NodeSettings(
+            directory=self.directory,
+            network=network.choose(network.routes()),
+            cgroup=self.cgroup,
+            programs={**programs, **{name: found.program(name) for name in runtime.PROGRAMS}},
+            plugins=found.plugins,
+            pause_image=f"localhost/modelservice/pause:{binaries.full_version(pause)}",
+        )
+
+    def _write(self, settings: NodeSettings) -> None:
+        ours = settings.network
+        authority = Authority.create(settings.pki)
+        authority.issue("apiserver", "/CN=kube-apiserver", apiserver_names(ours.api_service, ours.node))
+        authority.issue("kubelet", f"/CN={NODE}", [NODE, ours.node])
+        authority.issue("kubelet-client", "/CN=kube-apiserver/O=system:masters")
+        for file, text in node_config.files(settings).items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        tokens = access.create_tokens(settings.pki / "tokens.csv", node_config.USERS)
+        inside = Access("https://127.0.0.1:6443", authority.certificate.read_text(), tokens["admin"])
+        for user, token in tokens.items():
+            replace(inside, token=token).write(settings.kubeconfig(user))
+        replace(inside, url=f"https://{ours.node}:6443").write(self.kubeconfig)
+        (self.directory / "log").mkdir(exist_ok=True)
+
+    def _unshare(self, found: runtime.Runtime) -> None:
+        tool = Path(__file__).parent
+        spaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--propagation", "private"]
+        processes.spawn(
+            ["unshare", *spaces, "--fork", "--mount-proc", "--kill-child=KILL", "--"]
+            + [sys.executable, str(tool), "supervise", str(self.directory)],
+            directory=self.directory,
+            log=self.directory / "log/supervisor.log",
+            outlives_us=True,
+            environment=found.environment(),
+        )
+
+    def _wait_for_init(self) -> int:
+        self._wait(lambda: self.init() is not None, "the node's first process did not start", seconds=10)
+        return self._init()
+
+    def _import_pause(self, program: Path, image: str) -> None:
+        archive = self.directory / "pause.tar"
+        architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
+        archives.write(archive, name=image, program=program, architecture=architecture)
+        self._wait(
+            lambda: subprocess.run(self._ctr("version"), capture_output=True, check=False).returncode == 0,
+            "containerd does not answer",
+        )
+        self._import(archive)
+
+    def _wait_until_usable(self, ours: Network) -> None:
+        api = Api(Access.read(self.kubeconfig))
+        self._wait(api.is_ready, f"the API server at {api.url} is not ready")
+        for path, content in node_config.dns_objects(ours).items():
+            api.create(path, content)
+        self._wait(lambda: _node_is_ready(api), "the node is not Ready")
+        # Pods made before this account exists are refused.
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait(lambda: api.get(account) is not None, "the default service account does not exist")
+        self._wait(lambda: _dns_is_ready(ours), "CoreDNS is not ready")
+
+    def _wait(self, condition: Callable[[], bool], what: str, *, seconds: float = _START_SECONDS) -> None:
+        log = self.directory / "log"
+        waiting.until(
+            condition,
+            f"{what}; the logs are in {log}, {log}/supervisor.log says what ended",
+            seconds=seconds,
+            hopeless=self._gone,
+        )
+
+    def _gone(self) -> str | None:
+        if processes.find(self.directory):
+            return None
+        log = self.directory / "log/supervisor.log"
+        return f"The node's first process ended; the end of {log}:\n{processes.tail(log)}"
+
+    def _import(self, archive: Path) -> None:
+        # Through stdin: the archive may lie where the node's mounts do not show it.
+        with archive.open("rb") as content:
+            command = self._ctr("images", "import", "-")
+            ended = subprocess.run(command, stdin=content, capture_output=True, check=False)
+        if ended.returncode:
+            raise ClusterError(f"containerd refused {archive}: {ended.stderr.decode(errors='replace').strip()}")
+
+    def _images(self) -> dict[str, str]:
+        """Return what the node has: every name, and every id in place of a name, with what it leads to."""
+        listed = subprocess.run(self._ctr("images", "list"), capture_output=True, text=True, check=False)
+        if listed.returncode:
+            raise ClusterError(f"containerd does not list its images: {listed.stderr.strip()}")
+        rows = [line.split() for line in listed.stdout.splitlines()[1:]]
+        return {row[0]: row[2] for row in rows}
+
+
+def _has(present: dict[str, str], image: archives.Image) -> bool:
+    """Tell whether the node has an image under all its names: the id is listed beside them and leads to the same."""
+    return image.id in present and all(present.get(name) == present[image.id] for name in image.names)
+
+
+def _node_is_ready(api: Api) -> bool:
+    node = api.get(f"/api/v1/nodes/{NODE}") or {}
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def _dns_is_ready(ours: Network) -> bool:
+    connection = http.client.HTTPConnection(ours.node, node_config.DNS_READY_PORT, timeout=2)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _refuse_mounts_below(directory: Path) -> None:
+    """Stop before a directory is removed in which something else is still visible."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if Path(line.split()[4]).is_relative_to(directory):
+            raise ClusterError(f"{line.split()[4]} is still mounted; unmount it, then call `down` again.")
