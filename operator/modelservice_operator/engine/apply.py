@@ -81,7 +81,7 @@ class Applier:
         """Merge `status` into the status of exactly this service, and return the service."""
         resource, key = resource_of(owner), _key(owner)
         patch = _conditional({"metadata": {}, "status": status}, owner, precondition)
-        with self._writing(key, resource, key.name) as write:
+        with self._writing(key, resource, key.name, writes_status=True) as write:
             write.answer = await self._cluster.patch_status(resource, *key, patch)
         return write.answer
 
@@ -124,8 +124,8 @@ class Applier:
         return answer
 
     @contextmanager
-    def _writing(self, key: Key, resource: Resource, name: str) -> Iterator[Write]:
-        with self._store.writing(resource, key.namespace, name) as write:
+    def _writing(self, key: Key, resource: Resource, name: str, *, writes_status: bool = False) -> Iterator[Write]:
+        with self._store.writing(resource, key.namespace, name, writes_status=writes_status) as write:
             try:
                 yield write
             finally:

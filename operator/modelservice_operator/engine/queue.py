@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -30,10 +31,6 @@ class Priority(IntEnum):
     USER = 0
     CHILD = 1
     RESYNC = 2
-
-
-class QueueClosedError(Exception):
-    """The queue hands out no more keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +96,18 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Hand out the next key; the caller must call `done` with it. Raises `QueueClosedError` after `close`."""
-        while True:
-            if self._closed:
-                raise QueueClosedError
-            if (key := self.take()) is not None:
-                return key
+        """Hand out the next key as soon as there is one; the caller must call `done` with it."""
+        while (key := self.take()) is None:
             self._changed.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds_until_due()):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
+        return key
 
     def take(self) -> K | None:
         """Hand out the next key if there is one at this moment; the caller must call `done` with it."""
         self._release_what_is_due()
-        while self._ready:
+        while self._ready and not self._closed:
             priority, _, key = heapq.heappop(self._ready)
             if key in self._waiting and self._waiting[key][0] == priority:
                 del self._waiting[key]
@@ -132,9 +124,8 @@ class WorkQueue(Generic[K]):
         self._changed.set()
 
     def close(self) -> None:
-        """Hand out no more keys; workers that wait for one are told."""
+        """Hand out no more keys: who waits for one, waits for ever."""
         self._closed = True
-        self._changed.set()
 
     async def drained(self) -> None:
         """Wait until no worker holds a key any more."""
@@ -171,4 +162,4 @@ class WorkQueue(Generic[K]):
                 self.add(key, later.priority)
 
     def _seconds_until_due(self) -> float | None:
-        return max(self._due[0][0] - self._clock(), 0.0) if self._due else None
+        return max(self._due[0][0] - self._clock(), 0.0) if self._due and not self._closed else None

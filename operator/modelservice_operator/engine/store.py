@@ -54,7 +54,8 @@ class _Entry:
 class Write:
     """A write on its way, and what the watches said about its object meanwhile."""
 
-    status_before: object = None
+    writes_status: bool
+    before: Body | None
     versions_seen: list[int] = field(default_factory=list)
     answer: Body | None = None
 
@@ -63,9 +64,16 @@ class Write:
         """Tell whether the object changed by more than this write, so that its key must be looked at again."""
         if self.answer is None:
             return bool(self.versions_seen)
-        if self.status_before is not None and self.answer.get("status") != self.status_before:
+        if self.before is not None and self._not_ours(self.answer) != self._not_ours(self.before):
             return True
         return any(version != _version(self.answer) for version in self.versions_seen)
+
+    def _not_ours(self, body: Body) -> object:
+        """Give what this write does not write."""
+        if not self.writes_status:
+            return body.get("status")
+        metadata = body["metadata"]
+        return [metadata.get(name) for name in ("uid", "generation", "labels", "annotations", "deletionTimestamp")]
 
 
 class Store:
@@ -148,11 +156,11 @@ class Store:
     # -- for those who write
 
     @contextmanager
-    def writing(self, resource: Resource, namespace: str, name: str) -> Iterator[Write]:
+    def writing(self, resource: Resource, namespace: str, name: str, *, writes_status: bool = False) -> Iterator[Write]:
         """Keep a write's echoes from waking anybody. Set `answer` inside; then ask `something_else_happened`."""
         ref = _Ref(resource, namespace, name)
         before = self._entries.get(ref)
-        write = Write(None if before is None else orjson.loads(before.json).get("status"))
+        write = Write(writes_status, None if before is None else orjson.loads(before.json))
         self._writes.setdefault(ref, []).append(write)
         try:
             yield write
@@ -189,8 +197,7 @@ class Store:
     def _bury(self, ref: _Ref, version: int) -> None:
         """Remember a deletion for a while: an answer or a list that is older may still be on its way."""
         self._drop(ref)
-        self._graves.pop(ref, None)
-        self._graves[ref] = version
+        self._graves[ref] = max(version, self._graves.pop(ref, 0))
         if len(self._graves) > _GRAVES_KEPT:
             del self._graves[next(iter(self._graves))]
 

@@ -11,7 +11,7 @@
     │   │   ├── AlreadyExists       409: there is such an object
     │   │   └── FieldConflict       409: another field manager owns what an apply without force sets
     │   ├── Gone                    410: the resource version is too old to watch or to page from
-    │   ├── NamespaceTerminating    403: nothing can be created here any more; the objects go, too
+    │   ├── NamespaceTerminating    403: nothing can be created here any more; all that is here goes, too
     │   ├── Throttled               429: come back after `retry_after` seconds
     │   ├── Unauthorized            401: the credentials have expired and new ones did not help (yet)
     │   └── Unavailable             5xx, time-outs, broken connections; a write may or may not have happened
@@ -133,14 +133,17 @@ _SERVER_FAULTS: Final = 500
 def error_from_status(code: int, status: dict[str, Any], *, retry_after: float | None = None) -> KubeError:
     """Choose the exception for an answer of the API server: its HTTP code and its `Status` body."""
     message = str(status.get("message") or f"HTTP {code}")
-    causes = {cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()}
+    causes = (status.get("details") or {}).get("causes") or ()
+    reasons, fields = ({cause.get(name) for cause in causes} for name in ("reason", "field"))
     if code >= _SERVER_FAULTS:
         # Unknown fields, wrong types and duplicate keys in an apply: 500 without a reason (measured on 1.35).
         return (SchemaError if message.startswith(_TERMINAL_IN_500) else Unavailable)(message, retry_after=retry_after)
     if status.get("reason") == "AlreadyExists":
         return AlreadyExists(message)
-    if "FieldManagerConflict" in causes:
+    if "FieldManagerConflict" in reasons:
         return FieldConflict(message)
-    if "NamespaceTerminating" in causes:
+    if "NamespaceTerminating" in reasons:
         return NamespaceTerminating(message)
+    if "metadata.uid" in fields:
+        return Conflict(message)  # an apply that was bound to a UID met another object: 422, "immutable" (1.35)
     return _BY_CODE.get(code, BadRequest)(message, retry_after=retry_after)
