@@ -1,0 +1,75 @@
+"""A real etcd and API server for the tests of this folder; each test has a namespace of its own.
+
+The namespaces are never deleted (nobody would finish that here): the whole control plane is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cluster import binaries
+from cluster.controlplane import ControlPlane
+from modelservice_operator.api import crd
+from modelservice_operator.kube.session import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One control plane for all tests, with our CRD. Tests that break something start their own."""
+    with ControlPlane(tmp_path_factory.mktemp("controlplane") / "cluster") as plane:
+        install_crd(plane)
+        yield plane
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """`kubectl("get", "pods", stdin=...)` as the cluster's admin: returns what it prints, fails the test if it fails."""
+    return kubectl_of(control_plane)
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> str:
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    kubectl("create", "namespace", name)
+    return name
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """The operator's own port to the API server, as the cluster's admin."""
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    cluster = await Cluster.connect()
+    yield cluster
+    await cluster.close()
+
+
+def kubectl_of(plane: ControlPlane) -> Kubectl:
+    program = binaries.path("kubectl")
+    environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
+
+    def run(*arguments: str, stdin: str | dict[str, Any] | None = None) -> str:
+        text = json.dumps(stdin) if isinstance(stdin, dict) else stdin
+        done = subprocess.run(
+            [program, *arguments], input=text, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    return run
+
+
+def install_crd(plane: ControlPlane) -> None:
+    kubectl = kubectl_of(plane)
+    kubectl("apply", "--server-side", "-f", "-", stdin=crd.as_yaml())
+    kubectl("wait", "--for=condition=Established", "crd/modelservices.modelservice.dev", "--timeout=60s")
