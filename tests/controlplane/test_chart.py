@@ -1,0 +1,284 @@
+"""The chart on a real API server: install, upgrade, uninstall, the rights that it gives, the pods that it asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from cluster import binaries
+from cluster.controlplane import ControlPlane
+from controlplane.conftest import kubectl_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Kubectl = Callable[..., str]
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/modelservice-operator"
+CRD = "modelservices.modelservice.dev"
+RELEASE = "modelservice-operator"
+ACCOUNT = f"system:serviceaccount:operators:{RELEASE}"
+SERVICE = {
+    "apiVersion": "modelservice.dev/v1alpha1",
+    "kind": "ModelService",
+    "metadata": {"name": "digits", "namespace": "default"},
+    "spec": {"model": {"uri": "pvc://models/digits"}},
+}
+
+
+class Helm:
+    """helm with folders of its own."""
+
+    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
+        folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+        self._environment = os.environ | folders | {"KUBECONFIG": str(kubeconfig or home / "none")}
+        self._program = binaries.path("helm")
+
+    def __call__(self, *arguments: str | Path) -> str:
+        """Return what helm prints; a failure is the test's."""
+        done = subprocess.run(
+            [self._program, *arguments], env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def manifests(self, *options: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return what the chart renders, by kind and name."""
+        rendered = yaml.safe_load_all(self("template", RELEASE, CHART, "--namespace=operators", *options))
+        return {(each["kind"], each["metadata"]["name"]): each for each in rendered if each}
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of this module's own: here the CRD belongs to the release."""
+    with ControlPlane(tmp_path_factory.mktemp("charts") / "cluster") as plane:
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def kubectl(plane: ControlPlane) -> Kubectl:
+    return kubectl_of(plane)
+
+
+@pytest.fixture
+def helm(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Iterator[Helm]:
+    """Helm for the control plane, which is without release and CRD before and after the test."""
+    helm = Helm(tmp_path, plane.kubeconfig)
+    yield helm
+    if helm("list", "--all-namespaces", "--short"):
+        helm("uninstall", RELEASE, "--namespace=operators")
+    kubectl("delete", "crd", CRD, "--ignore-not-found")
+
+
+def install(helm: Helm, *options: str) -> str:
+    return helm("upgrade", "--install", RELEASE, CHART, "--namespace=operators", "--create-namespace", *options)
+
+
+# -- without a cluster
+
+
+def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
+    assert "1 chart(s) linted, 0 chart(s) failed" in offline("lint", "--strict", CHART)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "crd.enabled=false",
+        "crds.enabled=perhaps",
+        "images.operator.pullPolicy=Sometimes",
+        "accelerators.l4.resources=nvidia.com/gpu",
+        "accelerators.l4.resource=gpu",
+        "accelerators.L4.resource=nvidia.com/gpu",
+        "serviceAccount.create=false",
+        "installation=",
+    ],
+)
+def test_a_mistaken_value_is_refused(offline: Helm, mistake: str) -> None:
+    with pytest.raises(AssertionError, match="values don't meet the specifications of the schema"):
+        offline("template", CHART, f"--set={mistake}")
+
+
+def test_every_value_is_explained() -> None:
+    """A comment stands above each key, or above the block that it is in."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    silent = {
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"\S+:", line) and not before.startswith("#") and before
+    }
+    assert silent <= {"tolerations: []", "affinity: {}", 'priorityClassName: ""'}
+
+
+def test_every_right_has_its_reason() -> None:
+    lines = (CHART / "templates/rbac.yaml").read_text().splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups")]
+    assert rules
+    assert all(lines[number - 1].startswith("  # ") for number in rules)
+
+
+def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
+    accelerators = {"nvidia-l4": {"resource": "nvidia.com/gpu", "tolerations": [{"operator": "Exists"}]}, "cpu": {}}
+    rendered = offline.manifests(
+        f"--set-json=accelerators={json.dumps(accelerators)}",
+        "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
+    )
+    assert yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"]) == {
+        "installation": "second",
+        "images": {"server": "registry.example.com/server:1.2"},
+        "accelerators": accelerators,
+    }
+
+
+def test_a_changed_configuration_restarts_the_operator_and_nothing_else_does(offline: Helm) -> None:
+    def template(*options: str) -> dict[str, Any]:
+        return offline.manifests(*options)["Deployment", RELEASE]["spec"]["template"]
+
+    assert template() == template("--set=crds.keep=false")
+    assert template() != template("--set-json=accelerators.cpu={}")
+
+
+def test_there_are_never_two_operators(offline: Helm) -> None:
+    deployment = offline.manifests()["Deployment", RELEASE]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_crd_can_be_left_to_others(offline: Helm) -> None:
+    assert ("CustomResourceDefinition", CRD) not in offline.manifests("--set=crds.enabled=false")
+
+
+def test_the_crd_is_the_one_in_crds(offline: Helm) -> None:
+    rendered = offline.manifests()["CustomResourceDefinition", CRD]
+    assert rendered["spec"] == yaml.safe_load((ROOT / "crds/modelservice.dev_modelservices.yaml").read_text())["spec"]
+    assert rendered["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    dropped = offline.manifests("--set=crds.keep=false")["CustomResourceDefinition", CRD]
+    assert "annotations" not in dropped["metadata"]
+
+
+# -- with one
+
+
+def test_install_upgrade_and_uninstall_leave_the_models_alone(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm)
+    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+    kubectl("apply", "--filename=-", stdin=SERVICE)
+    before = kubectl("get", "modelservice", "digits", "--output=jsonpath={.metadata.uid} {.metadata.generation}")
+
+    install(helm, "--set-json=accelerators.cpu={}")
+    assert "cpu: {}" in kubectl("get", "configmap", RELEASE, "--namespace=operators", "--output=yaml")
+
+    helm("uninstall", RELEASE, "--namespace=operators")
+    left = kubectl("get", "deployments,configmaps,serviceaccounts", "--namespace=operators", "--output=name")
+    assert RELEASE not in left
+    assert RELEASE not in kubectl("get", "clusterroles,clusterrolebindings", "--output=name")
+    after = kubectl("get", "modelservice", "digits", "--output=jsonpath={.metadata.uid} {.metadata.generation}")
+    assert after == before
+
+    install(helm)  # takes over the CRD that it left
+    assert kubectl("get", "modelservice", "digits", "--output=name")
+
+
+def test_an_upgrade_brings_a_new_crd(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm)
+    patch = '[{"op": "remove", "path": "/spec/names/shortNames"}]'
+    kubectl("patch", "crd", CRD, "--type=json", f"--patch={patch}")  # as an older chart had it
+    install(helm)
+    assert kubectl("get", "crd", CRD, "--output=jsonpath={.spec.names.shortNames}") == '["modelsvc"]'
+
+
+def test_the_crd_goes_where_that_was_asked_for(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm, "--set=crds.keep=false")
+    helm("uninstall", RELEASE, "--namespace=operators")
+    kubectl("wait", "--for=delete", f"crd/{CRD}", "--timeout=60s")
+
+
+def test_the_pod_is_admitted_where_only_restricted_pods_are(helm: Helm, kubectl: Kubectl) -> None:
+    kubectl("create", "namespace", "restricted")
+    kubectl("label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted")
+    template = helm.manifests()["Deployment", RELEASE]["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    pod["metadata"] |= {"name": "operator", "namespace": "restricted"}
+    assert kubectl("create", "--dry-run=server", "--filename=-", stdin=pod) == "pod/operator created (server dry run)\n"
+
+
+def may(kubectl: Kubectl, user: str, verb: str, resource: str) -> bool:
+    """Tell whether the API server lets `user` do this in every namespace."""
+    group, _, rest = resource.rpartition(":")
+    name, _, subresource = rest.partition("/")
+    attributes = {"group": group, "resource": name, "subresource": subresource, "verb": verb}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes},
+    }
+    answer = kubectl("create", "--filename=-", "--output=json", stdin=review)
+    return bool(json.loads(answer)["status"]["allowed"])
+
+
+def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm)
+    allowed = {
+        ("watch", "modelservice.dev:modelservices"),
+        ("patch", "modelservice.dev:modelservices/status"),
+        ("patch", "modelservice.dev:modelservices/scale"),
+        ("update", "modelservice.dev:modelservices/finalizers"),
+        ("patch", "apps:deployments"),
+        ("create", "apps:controllerrevisions"),
+        ("delete", ":services"),
+        ("create", ":configmaps"),
+        ("watch", ":pods"),
+        ("create", ":events"),
+        ("list", "apiextensions.k8s.io:customresourcedefinitions"),
+    }
+    denied = {
+        ("get", ":secrets"),
+        ("list", ":secrets"),
+        ("patch", "modelservice.dev:modelservices"),
+        ("delete", "modelservice.dev:modelservices"),
+        ("create", ":pods"),
+        ("delete", ":pods"),
+        ("create", ":pods/exec"),
+        ("get", ":nodes"),
+        ("create", ":serviceaccounts/token"),
+        ("patch", "apiextensions.k8s.io:customresourcedefinitions"),
+        ("bind", "rbac.authorization.k8s.io:clusterroles"),
+    }
+    assert {question for question in allowed | denied if may(kubectl, ACCOUNT, *question)} == allowed
+
+
+def test_people_may_do_with_models_what_they_may_do_with_a_namespace(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm)
+    for role in ("view", "edit"):
+        kubectl("create", "clusterrolebinding", f"test-{role}", f"--clusterrole={RELEASE}-{role}", f"--user={role}er")
+    models, status, scale = (f"modelservice.dev:modelservices{part}" for part in ("", "/status", "/scale"))
+    assert [may(kubectl, "viewer", verb, models) for verb in ("get", "watch", "create")] == [True, True, False]
+    assert [may(kubectl, "editer", verb, models) for verb in ("create", "patch", "delete")] == [True, True, True]
+    assert may(kubectl, "editer", "patch", scale)
+    assert not may(kubectl, "editer", "patch", status)
+    roles = helm.manifests()
+    for role, targets in (("view", ["view", "edit", "admin"]), ("edit", ["edit", "admin"])):
+        labels = roles["ClusterRole", f"{RELEASE}-{role}"]["metadata"]["labels"]
+        prefix = "rbac.authorization.k8s.io/aggregate-to-"
+        assert [label.removeprefix(prefix) for label in labels if label.startswith(prefix)] == targets
+
+
+def test_the_notes_end_with_commands_that_work(helm: Helm, kubectl: Kubectl) -> None:
+    notes = install(helm).partition("NOTES:")[2]
+    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+    manifest = re.search(r"<<'EOF'\n(.*?)\n *EOF\n", notes, re.DOTALL)
+    assert manifest
+    kubectl("apply", "--dry-run=server", "--filename=-", stdin=manifest[1])
+    assert f"rollout status deployment/{RELEASE}" in notes
