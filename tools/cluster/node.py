@@ -162,11 +162,11 @@ class Node:
         (self.directory / "log").mkdir(exist_ok=True)
 
     def _unshare(self, found: runtime.Runtime) -> None:
-        tool = Path(__file__).parent
         spaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--propagation", "private"]
+        life = ["--fork", "--mount-proc", "--kill-child=KILL"]
+        supervise = [sys.executable, str(Path(__file__).parent), "supervise", str(self.directory)]
         processes.spawn(
-            ["unshare", *spaces, "--fork", "--mount-proc", "--kill-child=KILL", "--"]
-            + [sys.executable, str(tool), "supervise", str(self.directory)],
+            ["unshare", *spaces, *life, "--", *supervise],
             directory=self.directory,
             log=self.directory / "log/supervisor.log",
             outlives_us=True,

@@ -13,8 +13,8 @@ NODE = "node"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 DNS_READY_PORT = 8181
 
-# What the kubelet insists on for the whole machine, and would set. It finds these values in files of ours, which lie over
-# the real ones inside the node's mount namespace; the machine keeps its own.
+# What the kubelet insists on for the whole machine, and would set. It finds these values in files of ours, which lie
+# over the real ones inside the node's mount namespace; the machine keeps its own.
 KUBELET_SYSCTLS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
