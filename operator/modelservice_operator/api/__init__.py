@@ -12,8 +12,8 @@ crd        the CustomResourceDefinition, generated from types and status
 reference  docs/api.md, generated from the CRD
 """
 
-from modelservice_operator.api.canonical import canonical
-from modelservice_operator.api.parse import InvalidSpec, parse
+from modelservice_operator.api._canonical import canonical
+from modelservice_operator.api._parse import InvalidSpec, parse
 from modelservice_operator.api.types import API_VERSION, GROUP, KIND, PLURAL, VERSION, ModelServiceSpec
 
 __all__ = ["API_VERSION", "GROUP", "KIND", "PLURAL", "VERSION", "InvalidSpec", "ModelServiceSpec", "canonical", "parse"]

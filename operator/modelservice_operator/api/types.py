@@ -1,6 +1,6 @@
 """The spec of a ModelService: the single source of its fields, descriptions, defaults, bounds and rules.
 
-`crd.py` generates the CRD from these classes, `reference.py` the manual, `parse.py` reads objects with them.
+`crd.py` generates the CRD from these classes, `reference.py` the manual, `_parse.py` reads objects with them.
 """
 
 from __future__ import annotations
