@@ -1,0 +1,168 @@
+"""From nothing to an answer: cluster, training, operator, ModelService, one request."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cluster import binaries, cli, drivers
+from cluster.errors import ClusterError
+from cluster.home import Home
+from cluster.progress import say, step
+from demo import ask, stage
+from demo.kubectl import Kubectl, Manifest
+from demo.picture import answer, picture
+from images.build import IMAGES, build
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLES = REPOSITORY / "examples"
+CLUSTER = "demo"
+MODEL = "digits"
+_RELEASE = "modelservice-operator"
+_NAMESPACE = "modelservice-system"
+_PATIENCE_SECONDS = 300
+
+
+def tell() -> int:
+    """Do all of it; what is there already is not done again. Return 0 if the model was right."""
+    began = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        images = pool.submit(build, IMAGES, {})
+        programs = pool.submit(_cluster_and_programs)
+        digit, label, tables = _digits()
+        _first_failure(programs, images)
+    home = Home(CLUSTER)
+    kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
+    operator, server = IMAGES
+    _cluster("load-image", str(operator.archive))
+    _install(programs.result()["helm"], home.kubeconfig, operator.record)
+    _cluster("load-image", str(server.archive))
+    _train(kubectl, home, tables)
+    _serve(kubectl)
+    service, pod = kubectl.get("service", MODEL), _answering_pod(kubectl)
+    post = ask.directly(service) if home.driver_name == "node" else ask.through_the_api_server(kubectl, service)
+    asked = time.monotonic()
+    scores = ask.scores(post, MODEL, digit)
+    took = time.monotonic() - asked
+    predicted = max(range(len(scores)), key=scores.__getitem__)
+    print(f"\nA digit that the model has not seen, which is a {label}:\n\n{picture(digit)}\n")
+    print(f"The model says {answer(scores)}; asked through the Service {MODEL}, answered in {1000 * took:.0f} ms.\n")
+    print(kubectl("get", "modelservice"))
+    print(f'Go on: eval "$({Path(sys.executable).name} tools/cluster env --name {CLUSTER})"; make demo-down ends it.\n')
+    seconds = round(time.monotonic() - began, 1)
+    print(json.dumps({**_names(pod), "label": label, "predicted": predicted, "seconds": seconds}))
+    return 0 if predicted == label else 1
+
+
+def undo() -> int:
+    """End the cluster and remove its state."""
+    return cli.main(["down", "--name", CLUSTER])
+
+
+def _first_failure(*running: "Future[Any]") -> None:
+    for each in running:
+        each.result()
+
+
+def _cluster(*arguments: str) -> None:
+    """Run a command of the cluster tool, which tells its errors itself."""
+    if code := cli.main([*arguments, "--name", CLUSTER]):
+        raise ClusterError(f"`python3 tools/cluster {' '.join(arguments)}` ended with status {code}.")
+
+
+def _cluster_and_programs() -> dict[str, Path]:
+    # Never somebody's own cluster: $KUBECONFIG may name one that is in earnest use.
+    driver = "kind" if drivers.docker_and_kind(os.environ) else "node"
+    _cluster("up", "--profile=node", f"--driver={driver}")
+    return binaries.paths(("kubectl", "helm"))
+
+
+def _digits() -> tuple[list[int], int, Manifest]:
+    """Write the tables; return the first digit that is held out, what it is, and the tables as a ConfigMap."""
+    with step("writing the digits"), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run([sys.executable, EXAMPLES / "digits/data.py", folder], check=True)
+        held_out = np.load(folder / "held-out.npz")
+        tables = stage.tables("digits-data", sorted(folder.iterdir()))
+        return [int(pixel) for pixel in held_out["x"][0]], int(held_out["y"][0]), tables
+
+
+def _install(helm: Path, kubeconfig: Path, record: Path) -> None:
+    with step("helm: installing the operator"):
+        # All images have the tag `dev`: the annotation makes a pod of a new one.
+        annotation = f"podAnnotations.image={json.loads(record.read_text())['key'][:12]}"
+        chart = REPOSITORY / "charts/modelservice-operator"
+        place: list[str | Path] = ["--kubeconfig", kubeconfig, "--namespace", _NAMESPACE, "--create-namespace"]
+        _run([helm, "upgrade", "--install", _RELEASE, chart, *place, "--set-string", annotation, "--wait"])
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise ClusterError(f"{' '.join(map(str, command))}: {ended.stderr.strip()}")
+
+
+def _train(kubectl: Kubectl, home: Home, tables: Manifest) -> None:
+    with step("training the model in a Job"):
+        if not stage.has_default_class(kubectl):
+            folder = home.directory / "volumes/models"
+            stage.make_room(folder)
+            kubectl.apply(stage.volume("models", folder))
+        kubectl.apply(tables)
+        kubectl("apply", "--filename", EXAMPLES / "models-claim.yaml", "--filename", EXAMPLES / "digits/train.yaml")
+        for job in kubectl.watch("job", "train-digits", seconds=_PATIENCE_SECONDS):
+            status = _conditions(job)
+            if status.get("Failed", {}).get("status") == "True":
+                raise ClusterError(f"The training failed:\n{kubectl('logs', 'job/train-digits')}")
+            if status.get("Complete", {}).get("status") == "True":
+                break
+        else:
+            raise ClusterError(
+                f"The training took more than {_PATIENCE_SECONDS} s; see kubectl describe job train-digits."
+            )
+    result = json.loads(kubectl("logs", "job/train-digits").splitlines()[-1])
+    judged = result["held_out"]
+    say(f"trained: {judged['accuracy']:.1%} of {judged['rows']} digits that it has not seen are right")
+
+
+def _serve(kubectl: Kubectl) -> None:
+    with step(f"serving it: examples/{MODEL}.yaml"):
+        kubectl("apply", "--filename", EXAMPLES / f"{MODEL}.yaml")
+        told = ""
+        for service in kubectl.watch("modelservice", MODEL, seconds=_PATIENCE_SECONDS):
+            ready = _conditions(service).get("Ready", {})
+            if ready.get("observedGeneration") != service["metadata"]["generation"]:
+                continue
+            if told != (told := f"{ready['reason']}: {ready['message']}"):
+                say(told)
+            if ready["status"] == "True":
+                return
+        raise ClusterError(f"The ModelService is not Ready after {_PATIENCE_SECONDS} s. {told}")
+
+
+def _answering_pod(kubectl: Kubectl) -> Manifest:
+    """Return the one pod to which the Service sends requests."""
+    for _ in range(_PATIENCE_SECONDS):
+        slices = kubectl.get("endpointslices", f"--selector=kubernetes.io/service-name={MODEL}")["items"]
+        endpoints = [each for part in slices for each in part.get("endpoints") or () if each["conditions"].get("ready")]
+        if len(endpoints) == 1:
+            return kubectl.get("pod", endpoints[0]["targetRef"]["name"])
+        time.sleep(1)
+    raise ClusterError(f"The Service {MODEL} leads to {len(endpoints)} ready pods, not to one.")
+
+
+def _names(pod: Manifest) -> dict[str, str]:
+    meta = pod["metadata"]
+    return {"pod": meta["name"], "revision": meta["labels"]["modelservice.dev/revision"]}
+
+
+def _conditions(found: Manifest) -> dict[str, Manifest]:
+    return {each["type"]: each for each in found.get("status", {}).get("conditions") or ()}
