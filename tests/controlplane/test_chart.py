@@ -15,6 +15,7 @@ import yaml
 from cluster import binaries
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import kubectl_of
+from modelservice_operator import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,11 +137,13 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         f"--set-json=accelerators={json.dumps(accelerators)}",
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
     )
-    assert yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"]) == {
+    written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
+    assert written == {
         "installation": "second",
         "images": {"server": "registry.example.com/server:1.2"},
         "accelerators": accelerators,
     }
+    assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
 
 
 def test_a_changed_configuration_restarts_the_operator_and_nothing_else_does(offline: Helm) -> None:
