@@ -8,12 +8,13 @@ import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from cluster.errors import ClusterError, MissingError
 from cluster.pins import Tool
 from cluster.progress import say, step
+
+_SIGN_OF_LIFE_SECONDS = 30.0
 
 
 def build(tool: Tool, target: Path) -> Path:
@@ -32,10 +33,13 @@ def build(tool: Tool, target: Path) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if target.exists():
             return target
-        with step(f"building {tool.name} {tool.version}"), tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            made = Path(folder) / tool.name
-            _run(tool, made)
-            made.replace(target)  # a rename: nobody ever sees half a program
+        workshop = target.parent / "unfinished"
+        shutil.rmtree(workshop, ignore_errors=True)  # of a build that was killed: we hold the lock
+        workshop.mkdir()
+        with step(f"building {tool.name} {tool.version}"):
+            _run(tool, workshop)
+        (workshop / tool.name).replace(target)  # a rename: nobody ever sees half a program
+        shutil.rmtree(workshop)
     return target
 
 
@@ -57,11 +61,26 @@ def command(tool: Tool, target: Path) -> list[str]:
     ]
 
 
-def _run(tool: Tool, target: Path) -> None:
+def _run(tool: Tool, workshop: Path) -> None:
     # No cgo: the programs must run in empty images, and no C compiler need be here.
-    environment = {"GOTOOLCHAIN": "local", **os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    ended = subprocess.run(
-        command(tool, target), cwd=tool.source, env=environment, capture_output=True, text=True, check=False
+    fixed = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTMPDIR": str(workshop)}
+    compiler = subprocess.Popen(
+        command(tool, workshop / tool.name),
+        cwd=tool.source,
+        env={"GOTOOLCHAIN": "local", **os.environ, **fixed},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    if ended.returncode:
-        raise ClusterError(f"Building {tool.name} {tool.version} in {tool.source} failed:\n{ended.stderr[-4000:]}")
+    errors = _wait(compiler, tool)
+    if compiler.returncode:
+        raise ClusterError(f"Building {tool.name} {tool.version} in {tool.source} failed:\n{errors[-4000:]}")
+
+
+def _wait(compiler: "subprocess.Popen[str]", tool: Tool) -> str:
+    """Wait for the compiler, and show a person that something still goes on."""
+    while True:
+        try:
+            return compiler.communicate(timeout=_SIGN_OF_LIFE_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            say(f"still building {tool.name}; the largest takes minutes, but only once")
