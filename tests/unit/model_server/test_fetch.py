@@ -1,0 +1,70 @@
+"""What fetch leaves behind: a whole model and its digest, or what was there before (https: tests/server)."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from model_server.artefact.digest import content_of
+from model_server.errors import ModelError, Reason
+from model_server.fetch import Options, fetch, parse_uri
+from model_server.fetch.source import Claim
+
+
+def model(path: Path, text: str = "1") -> Path:
+    path.mkdir(parents=True)
+    (path / "weights").write_text(text)
+    return path
+
+
+def options(root: Path, pin: str | None = None) -> Options:
+    return Options(directory=root / "to", pin=pin, ca_file=None, source_mount=root / "mnt", max_bytes=1000)
+
+
+def left(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "to").iterdir())
+
+
+def test_a_directory_in_the_image_is_linked_not_copied(tmp_path: Path) -> None:
+    source = model(tmp_path / "m")
+    content = fetch(parse_uri(f"file://{source}"), options(tmp_path))
+    assert (tmp_path / "to/current").readlink() == source
+    assert (tmp_path / "to/digest").read_text() == content.digest + "\n" == content_of(source).digest + "\n"
+    assert left(tmp_path) == ["current", "digest"]
+
+
+def test_a_claim_is_read_where_it_is_mounted(tmp_path: Path) -> None:
+    model(tmp_path / "mnt/nlp/3")
+    fetch(parse_uri("pvc://models/nlp/3"), options(tmp_path))
+    assert (tmp_path / "to/current/weights").read_text() == "1"
+
+
+def test_a_second_fetch_replaces_the_first_and_leaves_nothing_of_it(tmp_path: Path) -> None:
+    fetch(parse_uri(f"file://{model(tmp_path / 'a', 'old')}"), options(tmp_path))
+    (tmp_path / "to/.staged-of-a-killed-run").mkdir()
+    fetch(parse_uri(f"file://{model(tmp_path / 'b', 'new')}"), options(tmp_path))
+    assert (tmp_path / "to/current/weights").read_text() == "new"
+    assert (tmp_path / "a/weights").read_text() == "old", "the link is replaced, never what it points to"
+    assert left(tmp_path) == ["current", "digest"]
+
+
+def test_another_digest_than_the_pinned_one_is_refused_and_both_are_named(tmp_path: Path) -> None:
+    fetch(parse_uri(f"file://{model(tmp_path / 'a', 'old')}"), options(tmp_path))
+    other = model(tmp_path / "b", "new")
+    pin = "sha256:" + "0" * 64
+    with pytest.raises(ModelError) as caught:
+        fetch(parse_uri(f"file://{other}"), options(tmp_path, pin))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+    assert pin in caught.value.message
+    assert content_of(other).digest in caught.value.message
+    assert (tmp_path / "to/current/weights").read_text() == "old"
+    assert left(tmp_path) == ["current", "digest"]
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for source in (parse_uri(f"file://{tmp_path}/none"), Claim(PurePosixPath("none"))):
+        with pytest.raises(ModelError, match=r"There is no directory .*none") as caught:
+            fetch(source, options(tmp_path))
+        assert caught.value.reason is Reason.NOT_FOUND
+    assert left(tmp_path) == []
