@@ -22,6 +22,7 @@ $(BIN)/uv: requirements/uv.txt
 $(VENV)/.dev: requirements/dev.txt $(BIN)/uv
 	@echo "== installing the development environment (no torch)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e model-server
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt $(VENV)/.dev

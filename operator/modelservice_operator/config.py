@@ -21,8 +21,9 @@ class ConfigError(ValueError):
 class AcceleratorClass(Block):
     """What `spec.accelerator.class` stands for, as the administrator defines it."""
 
-    resource: Annotated[str, Field(min_length=1)]
-    """Extended resource that the device plugin advertises, such as nvidia.com/gpu."""
+    resource: str = ""
+    """Extended resource that the device plugin advertises, such as nvidia.com/gpu; empty for a class without devices,
+    which only says where pods run."""
 
     node_selector: Mapping[str, str] = Field(default_factory=dict)
     """Labels of the nodes that have this accelerator."""

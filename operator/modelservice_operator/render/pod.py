@@ -171,7 +171,7 @@ def _probes(spec: ModelServiceSpec, ready: Body, live: Body | None) -> Body:
 def _resources(spec: ModelServiceSpec, accelerator: _Devices | None) -> Body:
     requests = {name: str(amount) for name, amount in spec.resources.requests.items()}
     limits = {name: str(amount) for name, amount in spec.resources.limits.items()}
-    if accelerator is not None:  # a limit of an extended resource is its request, too
+    if accelerator is not None and accelerator.kind.resource:  # a limit of an extended resource is its request, too
         limits |= {accelerator.kind.resource: str(accelerator.count)}
     return {**({"requests": requests} if requests else {}), **({"limits": limits} if limits else {})}
 

@@ -1,0 +1,108 @@
+"""Plays the kubelet of a node that is not there: what is bound to it gets the state that the test chooses.
+
+Scheduler, controllers and API server are real; only what happens inside a pod is told, by writing pod status as the
+kubelet does. Real pods are the business of tests/e2e.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+State = dict[str, Any]
+DIGEST = "sha256:" + "1" * 64
+_TURN_SECONDS = 0.1
+
+
+def serving(digest: str = DIGEST) -> State:
+    """Say that the model was fetched and that the server is ready."""
+    report = json.dumps({"digest": digest, "files": 2, "bytes": 1024})
+    return {
+        "phase": "Running",
+        "conditions": [_condition(kind, "True") for kind in ("Initialized", "ContainersReady", "Ready")],
+        "initContainerStatuses": [_container("fetch", {"terminated": {"exitCode": 0, "message": report}})],
+        "containerStatuses": [_container("server", {"running": {}}, ready=True)],
+    }
+
+
+def crashing(message: str) -> State:
+    """Say that the server exits again and again with these last words."""
+    ended = {"exitCode": 1, "reason": "Error", "message": message}
+    return {
+        "phase": "Running",
+        "conditions": [_condition("Ready", "False")],
+        "initContainerStatuses": [_container("fetch", {"terminated": {"exitCode": 0}})],
+        "containerStatuses": [
+            _container("server", {"waiting": {"reason": "CrashLoopBackOff"}}, last={"terminated": ended})
+        ],
+    }
+
+
+class Kubelet:
+    """A node of the test's own, and a thread that tells what its pods do."""
+
+    def __init__(self, kubeconfig: Path, node: str, **capacity: str) -> None:
+        self._core = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
+        self._node, self._capacity = node, {"cpu": "64", "memory": "64Gi", "pods": "200"} | capacity
+        self._stop = threading.Event()
+        self._told: dict[str, State] = {}
+        self.state_of: Callable[[dict[str, str]], State | None] = lambda labels: serving()  # noqa: ARG005
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Kubelet]:
+        """Add the node, keep its pods up, and take the node away at the end."""
+        self._core.create_node({"metadata": {"name": self._node}})
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": None}
+        status = {"capacity": self._capacity, "allocatable": self._capacity, "conditions": [ready]}
+        self._core.patch_node_status(self._node, {"status": status})
+        thread = threading.Thread(target=self._run, name=f"kubelet {self._node}")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join()
+            self._core.delete_node(self._node)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_TURN_SECONDS):
+            for pod in self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={self._node}").items:
+                # A pod may be gone by the time its turn comes.
+                with contextlib.suppress(ApiException):
+                    self._tend(pod)
+
+    def _tend(self, pod: Any) -> None:  # noqa: ANN401 - the client's generated type
+        name, namespace = pod.metadata.name, pod.metadata.namespace
+        if pod.metadata.deletion_timestamp is not None:
+            self._core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+            return
+        state = self.state_of(pod.metadata.labels or {})
+        if state is not None and self._told.get(pod.metadata.uid) != state:
+            self._core.patch_namespaced_pod_status(name, namespace, {"status": state})
+            self._told[pod.metadata.uid] = state
+
+
+def _condition(kind: str, status: str) -> State:
+    return {"type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+def _container(name: str, state: State, *, ready: bool = False, last: State | None = None) -> State:
+    return {
+        "name": name,
+        "image": "x",
+        "imageID": "",
+        "ready": ready,
+        "started": ready,
+        "restartCount": 1 if last else 0,
+        "state": state,
+        "lastState": last or {},
+    }

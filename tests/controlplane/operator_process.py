@@ -1,0 +1,115 @@
+"""The operator as a process of its own, with exactly the rights that the chart gives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cluster import binaries
+from cluster.access import Access
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NAMESPACE = "modelservice-system"
+ACCOUNT = "modelservice-operator"
+_CHART = "charts/modelservice-operator"
+
+
+class OperatorProcess:
+    """Starts, ends and kills one operator; `writes` counts what it has asked the API server to change."""
+
+    def __init__(self, kubectl: Callable[..., str], admin: Path, directory: Path, port: int) -> None:
+        self._kubectl, self._directory, self._port = kubectl, directory, port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config = directory / "config.yaml"
+        self.log = directory / "operator.log"
+        self.configure()
+        self._kubeconfig = self._account(admin)
+
+    def configure(self, **accelerators: dict[str, object]) -> None:
+        """Write the operator's configuration; it is read when the operator starts."""
+        self.config.write_text(json.dumps({"images": {"server": "localhost/server:dev"}, "accelerators": accelerators}))
+
+    def start(self) -> None:
+        """Start the operator and wait until it is ready."""
+        environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
+        command = [sys.executable, "-m", "modelservice_operator.cli", "run", f"--config={self.config}"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, f"--listen=127.0.0.1:{self._port}"], env=environment, stdout=log, stderr=log
+            )
+        until(self.is_ready, "the operator is ready", details=self.log.read_text)
+
+    def stop(self) -> int:
+        """Ask the operator to end, and return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the operator as a lost node does."""
+        self._end(signal.SIGKILL)
+
+    def is_ready(self) -> bool:
+        """Tell whether /readyz says so."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return self._page("readyz")[0] == 200
+        except OSError:
+            return False
+
+    def writes(self) -> int:
+        """Return how many requests that may change something this process has sent."""
+        total = 0.0
+        for line in self._page("metrics")[1].splitlines():
+            if line.startswith("modelservice_operator_api_requests_total{"):
+                verb = line.split('verb="')[1].split('"')[0]
+                total += 0 if verb in {"get", "list", "watch", "discover"} else float(line.rsplit(" ", 1)[1])
+        return int(total)
+
+    def is_idle(self) -> bool:
+        """Tell whether everything was looked at, and nothing waits or is being looked at."""
+        page = self._page("metrics")[1]
+        busy = re.findall(
+            r"^modelservice_operator_(?:queue_depth|longest_reconcile_seconds) (\S+)$", page, re.MULTILINE
+        )
+        looked = re.search(r"^modelservice_operator_reconcile_seconds_count (\S+)$", page, re.MULTILINE)
+        return looked is not None and float(looked[1]) > 0 and not any(map(float, busy))
+
+    def _page(self, path: str) -> tuple[int, str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+
+    def _end(self, how: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(how)
+        status = self._process.wait(timeout=30)
+        self._process = None
+        return status
+
+    def _account(self, admin: Path) -> Path:
+        """Create the chart's account and rights, and return a kubeconfig of that account."""
+        helm = [str(binaries.path("helm")), "template", ACCOUNT, _CHART, f"--namespace={NAMESPACE}"]
+        shown = [f"--show-only=templates/{name}.yaml" for name in ("serviceaccount", "rbac")]
+        manifests = subprocess.run([*helm, *shown], check=True, capture_output=True, text=True).stdout
+        self._kubectl(
+            "apply",
+            "-f",
+            "-",
+            stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        )
+        self._kubectl("apply", f"--namespace={NAMESPACE}", "-f", "-", stdin=manifests)
+        token = self._kubectl("create", "token", ACCOUNT, f"--namespace={NAMESPACE}", "--duration=6h").strip()
+        path = self._directory / "operator.kubeconfig"
+        replace(Access.read(admin), token=token).write(path)
+        return path
