@@ -9,10 +9,10 @@ import json
 import os
 import subprocess
 import uuid
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from cluster import binaries
 from cluster.controlplane import ControlPlane
 from modelservice_operator.api import crd
@@ -34,7 +34,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture
 def kubectl(control_plane: ControlPlane) -> Kubectl:
-    """`kubectl("get", "pods", stdin=...)` as the cluster's admin: returns what it prints, fails the test if it fails."""
+    """`kubectl("get", "pods", stdin=...)` as the cluster's admin; returns what it prints."""
     return kubectl_of(control_plane)
 
 

@@ -78,9 +78,9 @@ class Applier:
         await self._cluster.delete(resource_of(live), metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
     async def patch_status(self, owner: Body, status: Body, *, precondition: str | None = None) -> Body:
-        """Merge `status` into the status of exactly this service, and return the service."""
+        """Merge `status` into the service's status, if the service still has that resourceVersion, and return it."""
         resource, key = resource_of(owner), _key(owner)
-        patch = _conditional({"metadata": {}, "status": status}, owner, precondition)
+        patch = {"status": status} | ({"metadata": {"resourceVersion": precondition}} if precondition else {})
         with self._writing(key, resource, key.name, writes_status=True) as write:
             write.answer = await self._cluster.patch_status(resource, *key, patch)
         return write.answer

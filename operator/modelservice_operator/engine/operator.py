@@ -43,7 +43,7 @@ _DRAIN_SECONDS: Final = 10.0
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
 _SERVICES_LIST_SECONDS: Final = 300.0
 _BLIND_AFTER_SECONDS: Final = 60.0
-_STALE_AFTER_SECONDS: Final = 150.0  # a watch hears a bookmark about once a minute
+_STALE_AFTER_SECONDS: Final = 150.0  # a watch that is silent for 90 seconds is opened anew
 
 _log = logging.getLogger(__name__)
 

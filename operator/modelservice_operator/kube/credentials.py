@@ -24,14 +24,14 @@ class Credentials:
     configuration: Configuration
 
     @classmethod
-    def load(cls) -> Self:
-        """Load what `$KUBECONFIG` names, else the pod's service account, else the default kubeconfig.
+    def load(cls, kubeconfig: str | None = None) -> Self:
+        """Load the kubeconfig given, or that of `$KUBECONFIG`; else the pod's account; else the default kubeconfig.
 
         May run an exec plugin of the kubeconfig, so call it in a thread where the loop must not wait.
         """
         configuration = Configuration()
         try:
-            kubeconfig = os.environ.get("KUBECONFIG")
+            kubeconfig = kubeconfig or os.environ.get("KUBECONFIG")
             if _IN_CLUSTER in os.environ and not kubeconfig:
                 config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:

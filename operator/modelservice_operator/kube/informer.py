@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -86,7 +85,7 @@ class Informer:
 
     @property
     def silent_seconds(self) -> float:
-        """How long the server has told us nothing. It says something about once a minute, however quiet the kind."""
+        """How long the server has told us nothing; an open watch is renewed before it is silent for long."""
         return self._clock() - self._heard
 
     def __str__(self) -> str:
@@ -113,19 +112,19 @@ class Informer:
         self.listed.set()
 
     async def _watch(self) -> None:
-        events = self._cluster.watch(
+        started, events_seen = self._clock(), 0
+        async with self._cluster.watch(
             self.resource, resource_version=self._version, namespace=self.namespace, selector=self._selector
-        )
-        started, silent = self._clock(), True
-        async with aclosing(events):
+        ) as events:
+            self._heard_from_server(self._version)
             async for kind, body in events:
-                silent = False
                 if kind == "DELETED":
                     self._listener.deleted(self.resource, body)
                 elif kind != "BOOKMARK":
                     self._listener.changed(self.resource, body)
                 self._heard_from_server(body["metadata"]["resourceVersion"])
-        if silent and self._clock() - started < _SHORTEST_WATCH_SECONDS:
+                events_seen += 1
+        if events_seen == 0 and self._clock() - started < _SHORTEST_WATCH_SECONDS:
             raise Unavailable("The watch ended as soon as it began")
 
     def _heard_from_server(self, version: str) -> None:

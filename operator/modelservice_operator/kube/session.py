@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -16,7 +16,7 @@ from modelservice_operator.kube.credentials import Credentials
 from modelservice_operator.kube.errors import Gone, KubeError, NotFound, Throttled, Unavailable, error_from_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from modelservice_operator.kube.resources import Body, Resource
 
@@ -31,16 +31,24 @@ _REQUEST: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _THROTTLED_TRIES: Final = 4
 _LONGEST_RETRY_AFTER: Final = 30.0
 
-# The server ends each watch after a time of our choice, and sends a bookmark about once a minute until then.
-# A stream that is silent for longer is dead, however alive its connection looks.
+# The server ends each watch after a time of our choice. Until then it sends a bookmark about once a minute, but only
+# of a kind that has changed since the server started (1.35): a silent stream is either of a quiet kind or dead, and a
+# new one tells which.
 _WATCH_SECONDS: Final = (240, 480)
-_WATCH_SILENCE_SECONDS: Final = 90.0
+_WATCH: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
 
 REQUESTS: Final = Counter(
     "modelservice_operator_api_requests",
     "Requests to the Kubernetes API; code is the HTTP status, or Error where there was no answer.",
     ["verb", "resource", "code"],
 )
+
+
+class Event(NamedTuple):
+    """What a watch tells: `ADDED`, `MODIFIED` or `DELETED`, and the object; or `BOOKMARK`, and a version."""
+
+    kind: str
+    body: Body
 
 
 class Listing(NamedTuple):
@@ -111,12 +119,13 @@ class Cluster:
                 return listing._replace(resource_version=page["metadata"]["resourceVersion"])
             params["continue"] = token
 
+    @asynccontextmanager
     async def watch(
         self, resource: Resource, *, resource_version: str, namespace: str | None = None, selector: str = ""
-    ) -> AsyncGenerator[tuple[str, Body], None]:
-        """Yield (`ADDED` | `MODIFIED` | `DELETED` | `BOOKMARK`, object) until the server ends the stream.
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """Open a stream of what happens after a moment. It ends when the server ends it, or when it has gone silent.
 
-        Raises `Gone` when the server no longer knows the resource version: list again.
+        Raises `Gone`, at once or from the stream, when the server no longer knows that moment: list again.
         """
         params = {
             "watch": "true",
@@ -126,18 +135,10 @@ class Cluster:
         }
         if selector:
             params["labelSelector"] = selector
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
         async with self._exchange(
-            "watch", resource, "GET", resource.path(namespace), params=params, limits=limits
+            "watch", resource, "GET", resource.path(namespace), params=params, limits=_WATCH
         ) as response:
-            rest = b""
-            async for chunk in response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    event = orjson.loads(line)
-                    if event["type"] == "ERROR":
-                        raise error_from_status(int(event["object"].get("code") or 500), event["object"])
-                    yield event["type"], event["object"]
+            yield _events(response)
 
     async def apply(self, resource: Resource, manifest: Body, *, force: bool, dry_run: bool = False) -> Body:
         """Apply a manifest on the server's side and return the object that results.
@@ -260,6 +261,19 @@ class Cluster:
             if self._credentials is refused:
                 self._credentials = await asyncio.to_thread(self._reload)
                 self._tls = self._credentials.tls()
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Event]:
+    """Read a watch line by line. Not by aiohttp's own lines: they have a limit that an object may exceed."""
+    rest = b""
+    with suppress(aiohttp.SocketTimeoutError):
+        async for chunk in response.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise error_from_status(int(event["object"].get("code") or 500), event["object"])
+                yield Event(event["type"], event["object"])
 
 
 async def _error_of(response: aiohttp.ClientResponse) -> KubeError:
