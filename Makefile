@@ -58,3 +58,36 @@ lint: $(VENV)/.test ## Run the linters.
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports
+
+# -- tests: sample sizes by default, full sizes and every real peer in test-full
+
+PYTEST := $(BIN)/pytest
+TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus helm promtool
+
+.PHONY: tools
+tools: ## Get the programs that the tests run: from the PATH, else built from pinned Go modules.
+	@$(PYTHON) tools/cluster build $(TOOLS)
+
+.PHONY: test-unit
+test-unit: $(VENV)/.test ## Pure functions: seconds.
+	@$(PYTEST) tests/unit
+
+.PHONY: test-server
+test-server: $(VENV)/.test tools ## The model server over real HTTP.
+	@$(PYTEST) tests/server
+
+.PHONY: test-controlplane
+test-controlplane: $(VENV)/.test tools ## The operator on a real API server.
+	@$(PYTEST) tests/controlplane
+
+.PHONY: test-e2e
+test-e2e: $(VENV)/.test tools ## Real pods with a real model on a real node.
+	@$(PYTEST) tests/e2e
+
+.PHONY: test
+test: ## Set everything up and run all tests.
+	@bash tools/test.sh sample
+
+.PHONY: test-full
+test-full: ## The same at full sizes and with every peer tool.
+	@bash tools/test.sh full

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Plan, Record, decide
@@ -171,7 +171,6 @@ def act(world: World, kind: str, value: object) -> None:
                 world.round()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(0, 4), st.booleans(), st.lists(st.one_of(PEOPLE + CLUSTER * 2), max_size=60))
 def test_every_history_keeps_the_promises_and_ends_in_the_desired_revision(
     replicas: int, settled: bool, history: list[tuple[str, object]]
@@ -190,7 +189,6 @@ def test_every_history_keeps_the_promises_and_ends_in_the_desired_revision(
     assert running == ({world.desired: world.replicas} if world.replicas else {})
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(1, 4), st.lists(st.one_of(FOREIGN_HANDS + PEOPLE + CLUSTER * 2), max_size=60))
 def test_a_lost_ledger_line_or_a_foreign_hand_on_the_selector_is_survived(
     replicas: int, history: list[tuple[str, object]]

@@ -1,0 +1,11 @@
+"""Sizes of the generated tests: a fixed-seed sample in `make test`, the full size in `make test-full`."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("sample", max_examples=200, derandomize=True, deadline=None, database=None)
+settings.register_profile("full", max_examples=5000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sample"))
