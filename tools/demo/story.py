@@ -43,7 +43,7 @@ def tell() -> int:
     kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
     operator, server = IMAGES
     _cluster("load-image", str(operator.archive))
-    _install(programs.result()["helm"], home.kubeconfig, operator.record)
+    _install(programs.result()["helm"], kubectl, home, operator.record)
     _cluster("load-image", str(server.archive))
     _train(kubectl, home, tables)
     _serve(kubectl)
@@ -95,13 +95,19 @@ def _digits() -> tuple[list[int], int, Manifest]:
         return [int(pixel) for pixel in held_out["x"][0]], int(held_out["y"][0]), tables
 
 
-def _install(helm: Path, kubeconfig: Path, record: Path) -> None:
+def _install(helm: Path, kubectl: Kubectl, home: Home, record: Path) -> None:
     with step("helm: installing the operator"):
         # All images have the tag `dev`: the annotation makes a pod of a new one.
-        annotation = f"podAnnotations.image={json.loads(record.read_text())['key'][:12]}"
+        image = f"podAnnotations.image={json.loads(record.read_text())['key'][:12]}"
         chart = REPOSITORY / "charts/modelservice-operator"
-        place: list[str | Path] = ["--kubeconfig", kubeconfig, "--namespace", _NAMESPACE, "--create-namespace"]
-        _run([helm, "upgrade", "--install", _RELEASE, chart, *place, "--set-string", annotation, "--wait"])
+        place = ("--kubeconfig", home.kubeconfig, "--namespace", _NAMESPACE, "--create-namespace")
+        _run([helm, "upgrade", "--install", _RELEASE, chart, *place, "--set-string", image])
+        there = f"--namespace={_NAMESPACE}"
+        try:
+            kubectl("rollout", "status", f"deployment/{_RELEASE}", there, "--timeout=90s")
+        except ClusterError as error:
+            said = kubectl("logs", f"deployment/{_RELEASE}", there, "--tail=20")
+            raise ClusterError(f"{error}\nThe operator's last words:\n{said}") from error
 
 
 def _run(command: Sequence[str | Path]) -> None:
