@@ -74,8 +74,9 @@ class Home:
         self._record.write_text(json.dumps({"driver": driver}) + "\n")
 
     def remove(self) -> None:
-        """Remove the directory and everything in it."""
-        shutil.rmtree(self.directory)
+        """Remove the directory and everything in it, if it is there."""
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
 
 
 def names(root: Path = ROOT) -> list[str]:

@@ -49,6 +49,11 @@ class Node:
         # Two checkouts may both have a cluster "default".
         self.cgroup = f"modelservice-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
 
+    @property
+    def pause_image(self) -> str:
+        """The image that holds every pod's namespaces; any pod may run it too."""
+        return f"localhost/modelservice/pause:{binaries.full_version(pins.TOOLS['pause'])}"
+
     # -- the driver
 
     def check(self) -> None:
@@ -135,14 +140,13 @@ class Node:
     # -- steps of `up`
 
     def _settings(self, programs: dict[str, Path], found: runtime.Runtime) -> NodeSettings:
-        pause = pins.TOOLS["pause"]
         return NodeSettings(
             directory=self.directory,
             network=network.choose(network.routes()),
             cgroup=self.cgroup,
             programs={**programs, **{name: found.program(name) for name in runtime.PROGRAMS}},
             plugins=found.plugins,
-            pause_image=f"localhost/modelservice/pause:{binaries.full_version(pause)}",
+            pause_image=self.pause_image,
         )
 
     def _write(self, settings: NodeSettings) -> None:

@@ -1,0 +1,48 @@
+"""The command lines of the control plane, and the ports that it takes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from cluster import components, ports
+from cluster.components import Settings
+from cluster.controlplane import ControlPlane
+
+SETTINGS = Settings(Path("/state"), etcd_port=20001, peer_port=20002, api_port=20003)
+
+
+def test_the_api_server_listens_on_loopback_and_checks_rights() -> None:
+    command = components.apiserver(Path("/bin/kube-apiserver"), SETTINGS)
+    assert "--bind-address=127.0.0.1" in command
+    assert "--secure-port=20003" in command
+    assert "--etcd-servers=http://127.0.0.1:20001" in command
+    assert "--authorization-mode=Node,RBAC" in command
+
+
+def test_flags_of_the_caller_come_last_so_that_they_win() -> None:
+    settings = Settings(Path("/state"), 1, 2, 3, api_flags=("--v=9",))
+    assert components.apiserver(Path("/bin/kube-apiserver"), settings)[-1] == "--v=9"
+
+
+def test_etcd_does_not_wait_for_the_disk() -> None:
+    assert "--unsafe-no-fsync" in components.etcd(Path("/bin/etcd"), SETTINGS)
+
+
+def test_without_controllers_a_pod_needs_no_service_account(tmp_path: Path) -> None:
+    flag = "--disable-admission-plugins=ServiceAccount"
+    assert flag in ControlPlane(tmp_path).settings.api_flags
+    assert flag not in ControlPlane(tmp_path, controllers=True).settings.api_flags
+
+
+def test_ports_stay_the_same_over_a_restart(tmp_path: Path) -> None:
+    plane = ControlPlane(tmp_path)
+    assert plane.url == plane.url
+    assert plane.url.startswith("https://127.0.0.1:")
+
+
+def test_a_port_in_use_is_not_free() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert not ports._is_free(taken.getsockname()[1])
+    assert len(set(ports.free(3))) == 3
