@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := operator:model-server:tools
-SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images
+SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images tools/demo
 
 .PHONY: help
 help: ## Show the targets.
@@ -91,3 +91,17 @@ test: ## Set everything up and run all tests.
 .PHONY: test-full
 test-full: ## The same at full sizes and with every peer tool.
 	@bash tools/test.sh full
+
+# -- the demo
+
+.PHONY: images
+images: ## Build both images into .images, unless nothing changed.
+	@$(PYTHON) tools/images build
+
+.PHONY: demo
+demo: $(VENV)/.dev ## Train, serve and ask a model on a cluster of its own.
+	@$(BIN)/python tools/demo
+
+.PHONY: demo-down
+demo-down: ## End the demo's cluster and remove its state.
+	@$(PYTHON) tools/cluster down --name demo

@@ -7,9 +7,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
 CLUSTER = "demo"
 MODEL = "digits"
+_JOB = f"train-{MODEL}"
 _RELEASE = "modelservice-operator"
 _NAMESPACE = "modelservice-system"
 _PATIENCE_SECONDS = 300
@@ -38,7 +38,8 @@ def tell() -> int:
         images = pool.submit(build, IMAGES, {})
         programs = pool.submit(_cluster_and_programs)
         digit, label, tables = _digits()
-        _first_failure(programs, images)
+        for part in (programs, images):
+            part.result()  # the first failure is told; what else runs comes to its end
     home = Home(CLUSTER)
     kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
     operator, server = IMAGES
@@ -56,20 +57,10 @@ def tell() -> int:
     print(f"\nA digit that the model has not seen, which is a {label}:\n\n{picture(digit)}\n")
     print(f"The model says {answer(scores)}; asked through the Service {MODEL}, answered in {1000 * took:.0f} ms.\n")
     print(kubectl("get", "modelservice"))
-    print(f'Go on: eval "$({Path(sys.executable).name} tools/cluster env --name {CLUSTER})"; make demo-down ends it.\n')
+    print(f'Go on with eval "$(python3 tools/cluster env --name {CLUSTER})"; make demo-down ends it.\n')
     seconds = round(time.monotonic() - began, 1)
     print(json.dumps({**_names(pod), "label": label, "predicted": predicted, "seconds": seconds}))
     return 0 if predicted == label else 1
-
-
-def undo() -> int:
-    """End the cluster and remove its state."""
-    return cli.main(["down", "--name", CLUSTER])
-
-
-def _first_failure(*running: "Future[Any]") -> None:
-    for each in running:
-        each.result()
 
 
 def _cluster(*arguments: str) -> None:
@@ -89,9 +80,9 @@ def _digits() -> tuple[list[int], int, Manifest]:
     """Write the tables; return the first digit that is held out, what it is, and the tables as a ConfigMap."""
     with step("writing the digits"), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run([sys.executable, EXAMPLES / "digits/data.py", folder], check=True)
+        subprocess.run([sys.executable, EXAMPLES / f"{MODEL}/data.py", folder], check=True)
         held_out = np.load(folder / "held-out.npz")
-        tables = stage.tables("digits-data", sorted(folder.iterdir()))
+        tables = stage.tables(f"{MODEL}-data", sorted(folder.iterdir()))
         return [int(pixel) for pixel in held_out["x"][0]], int(held_out["y"][0]), tables
 
 
@@ -123,20 +114,22 @@ def _train(kubectl: Kubectl, home: Home, tables: Manifest) -> None:
             stage.make_room(folder)
             kubectl.apply(stage.volume("models", folder))
         kubectl.apply(tables)
-        kubectl("apply", "--filename", EXAMPLES / "models-claim.yaml", "--filename", EXAMPLES / "digits/train.yaml")
-        for job in kubectl.watch("job", "train-digits", seconds=_PATIENCE_SECONDS):
-            status = _conditions(job)
-            if status.get("Failed", {}).get("status") == "True":
-                raise ClusterError(f"The training failed:\n{kubectl('logs', 'job/train-digits')}")
-            if status.get("Complete", {}).get("status") == "True":
-                break
-        else:
-            raise ClusterError(
-                f"The training took more than {_PATIENCE_SECONDS} s; see kubectl describe job train-digits."
-            )
-    result = json.loads(kubectl("logs", "job/train-digits").splitlines()[-1])
-    judged = result["held_out"]
+        # One that failed, or was interrupted, would never be tried again.
+        kubectl("delete", "jobs", f"--field-selector=metadata.name={_JOB},status.successful=0")
+        kubectl("apply", "--filename", EXAMPLES / "models-claim.yaml", "--filename", EXAMPLES / f"{MODEL}/train.yaml")
+        _wait_for_the_job(kubectl)
+    judged = json.loads(kubectl("logs", f"job/{_JOB}").splitlines()[-1])["held_out"]
     say(f"trained: {judged['accuracy']:.1%} of {judged['rows']} digits that it has not seen are right")
+
+
+def _wait_for_the_job(kubectl: Kubectl) -> None:
+    for job in kubectl.watch("job", _JOB, seconds=_PATIENCE_SECONDS):
+        status = _conditions(job)
+        if status.get("Complete", {}).get("status") == "True":
+            return
+        if status.get("Failed", {}).get("status") == "True":
+            raise ClusterError(f"The training failed:\n{kubectl('logs', f'job/{_JOB}')}")
+    raise ClusterError(f"The training is not done after {_PATIENCE_SECONDS} s:\n{kubectl('describe', 'job', _JOB)}")
 
 
 def _serve(kubectl: Kubectl) -> None:
