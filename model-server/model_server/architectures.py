@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 import torch
@@ -74,7 +74,7 @@ def _mlp_objection(parameters: MlpParameters, card: Card) -> str | None:
 
 
 MLP = Architecture(MlpParameters, Mlp, _mlp_objection)
-ARCHITECTURES: dict[str, Architecture[MlpParameters]] = {"mlp": MLP}
+ARCHITECTURES: dict[str, Architecture[Any]] = {"mlp": MLP}
 
 
 def mlp_card(parameters: MlpParameters) -> Card:

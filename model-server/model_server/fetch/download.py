@@ -48,9 +48,7 @@ class TransientError(Exception):
 
 def download(remote: Remote, target: Path, *, ca_file: Path | None, max_bytes: int, patience: Patience) -> None:
     """Write what the address holds to the target, trying again after faults that may pass."""
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=_trust(ca_file)), _OnlyToHttps(remote.shown)
-    )
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=_trust(ca_file)), _OnlyToHttps())
     for attempt in range(1, patience.attempts + 1):
         try:
             _once(opener, remote, target, max_bytes, patience)
@@ -75,9 +73,6 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class _OnlyToHttps(urllib.request.HTTPRedirectHandler):
-    def __init__(self, shown: str) -> None:
-        self._shown = shown
-
     def redirect_request(  # noqa: PLR0917  # the signature is urllib's
         self,
         req: urllib.request.Request,
@@ -88,8 +83,7 @@ class _OnlyToHttps(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if not newurl.startswith("https://"):
-            message = f"{self._shown} redirects to an address that is not https; only https is followed."
-            raise ModelError(Reason.REFUSED, message)
+            raise urllib.error.HTTPError(req.full_url, code, msg, headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -117,6 +111,8 @@ def _refusal(status: int, remote: Remote) -> ModelError | TransientError:
     phrase = f"{status} {http.client.responses.get(status, '')}".strip()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _TRY_AGAIN:
         return TransientError(f"the server answers {phrase}")
+    if status < HTTPStatus.BAD_REQUEST:  # urllib follows no circles, and some schemes it does not even ask us about
+        return ModelError(Reason.REFUSED, f"{remote.shown} redirects ({phrase}), but to no https address with content.")
     if status in _MISSING:
         return ModelError(Reason.NOT_FOUND, f"{remote.shown} does not exist: the server answers {phrase}.")
     return ModelError(Reason.REFUSED, f"{remote.shown} is refused: the server answers {phrase}.")
