@@ -34,18 +34,18 @@ _PATIENCE_SECONDS = 300
 def tell() -> int:
     """Do all of it; what is there already is not done again. Return 0 if the model was right."""
     began = time.monotonic()
+    home = Home(CLUSTER)
+    operator, server = IMAGES
     with ThreadPoolExecutor() as pool:
         images = pool.submit(build, IMAGES, {})
         programs = pool.submit(_cluster_and_programs)
         digit, label, tables = _digits()
-        for part in (programs, images):
-            part.result()  # the first failure is told; what else runs comes to its end
-    home = Home(CLUSTER)
-    kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
-    operator, server = IMAGES
-    _cluster("load-image", str(operator.archive))
-    _install(programs.result()["helm"], kubectl, home, operator.record)
-    _cluster("load-image", str(server.archive))
+        kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
+        images.result()
+        server_is_loaded = pool.submit(_cluster, "load-image", str(server.archive))
+        _cluster("load-image", str(operator.archive))
+        _install(programs.result()["helm"], kubectl, home, operator.record)
+        server_is_loaded.result()
     _train(kubectl, home, tables)
     _serve(kubectl)
     service, pod = kubectl.get("service", MODEL), _answering_pod(kubectl)
