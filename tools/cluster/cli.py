@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from cluster.node import Node
 from cluster.pins import TOOLS
 from cluster.progress import say
 
+_PATIENCE_SECONDS = 30.0  # on a busy machine a living cluster may miss a question or two
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return 0, 1 when something failed, 2 when this machine lacks something."""
@@ -24,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         print(f"cluster: {error}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        print(f"cluster: {error}; a cluster that root started is root's: use sudo", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("cluster: interrupted; `down` clears what was started", file=sys.stderr)
         return 130
@@ -33,14 +39,8 @@ def up(options: argparse.Namespace) -> None:
     """Start a cluster, or report the one that runs; a dead one is cleared away first."""
     where, wanted = Home(options.name), _driver(options)
     with where.locked():
-        running = where.driver_name
-        if running and where.driver(running).health().ok:
-            if running != wanted:
-                raise ClusterError(
-                    f'The cluster "{where.name}" runs, but as {running}, not as {wanted}: '
-                    "end it with `down` first, or choose another --name."
-                )
-            say(f'the cluster "{where.name}" ({running}) runs already')
+        if _runs(where, wanted):
+            say(f'the cluster "{where.name}" ({wanted}) runs already')
             return
         if where.directory.exists():
             say(f'clearing away what is left of the cluster "{where.name}"')
@@ -49,6 +49,7 @@ def up(options: argparse.Namespace) -> None:
         driver.check()
         where.create(wanted)
         driver.up()
+        where.complete()
     say(f'the cluster "{where.name}" ({wanted}) is up: export KUBECONFIG={where.kubeconfig}')
 
 
@@ -126,6 +127,27 @@ def _driver(options: argparse.Namespace) -> str:
         return "controlplane"
     kind_works = options.driver == "auto" and drivers.docker_and_kind(os.environ)
     return drivers.choose(options.driver, os.environ, home.ROOT, docker_and_kind=kind_works)
+
+
+def _runs(where: Home, wanted: str) -> bool:
+    """Tell whether the cluster runs and is what is wanted; one that lives is never cleared away unasked."""
+    name = where.driver_name
+    if name is None or not where.is_complete:
+        return False
+    driver = where.driver(name)
+    health, patience = driver.health(), time.monotonic() + _PATIENCE_SECONDS
+    while health.alive and not health.ok and time.monotonic() < patience:
+        time.sleep(0.5)
+        health = driver.health()
+    if not health.alive:
+        return False
+    if name != wanted:
+        problem = f"runs, but as {name}, not as {wanted}"
+    elif not health.ok:
+        problem = f"runs, but does not do well ({'; '.join(health.lines)})"
+    else:
+        return True
+    raise ClusterError(f'The cluster "{where.name}" {problem}: end it with `down` first, or choose another --name.')
 
 
 def _existing(name: str) -> tuple[Home, str]:

@@ -199,11 +199,10 @@ class ControlPlaneDriver:
         try:
             api = Api(Access.read(self._plane.kubeconfig))
         except FileNotFoundError:
-            return Health(ok=False, lines=("it never came up",))
-        ready = api.is_ready()
-        return Health(
-            ready, (f"control plane without a node, API server {api.url} {'is' if ready else 'is NOT'} ready",)
-        )
+            return Health(ok=False, alive=False, lines=("the control plane never came up",))
+        ready, alive = api.is_ready(), bool(processes.find(self._plane.directory))
+        said = f"control plane without a node, API server {api.url} {'is' if ready else 'is NOT'} ready"
+        return Health(ready, alive, (said,))
 
     def load_image(self, archive: Path) -> None:
         """Refuse: no pod runs here."""

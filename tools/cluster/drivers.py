@@ -12,9 +12,10 @@ from cluster.errors import ClusterError
 
 @dataclass(frozen=True)
 class Health:
-    """What `status` tells: whether the cluster is of use, and what there is to know about it."""
+    """What `status` tells: whether the cluster is of use, whether anything of it lives, and what there is to know."""
 
     ok: bool
+    alive: bool
     lines: tuple[str, ...]
 
 

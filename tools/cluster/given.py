@@ -38,7 +38,8 @@ class Given:
         """Ask the cluster's nodes."""
         kubectl = [str(binaries.path("kubectl")), f"--kubeconfig={self.kubeconfig}", "get", "nodes", "--output=wide"]
         asked = subprocess.run(kubectl, capture_output=True, text=True, check=False)
-        return Health(asked.returncode == 0, ("a cluster that was given", (asked.stdout or asked.stderr).strip()))
+        ok = asked.returncode == 0
+        return Health(ok, ok, ("a cluster that was given", (asked.stdout or asked.stderr).strip()))
 
     def load_image(self, archive: Path) -> None:
         """Refuse: there is no common way."""

@@ -50,10 +50,8 @@ class Home:
     @property
     def driver_name(self) -> str | None:
         """Which driver the cluster was started with, if one was."""
-        try:
-            return str(json.loads(self._record.read_text())["driver"])
-        except (FileNotFoundError, ValueError):
-            return None
+        driver = self._read().get("driver")
+        return None if driver is None else str(driver)
 
     def driver(self, name: str, *, controllers: bool = False) -> Driver:
         """Return a driver for this cluster."""
@@ -68,10 +66,25 @@ class Home:
                 return Given(self.directory)
         raise ClusterError(f'{self._record} names the driver "{name}", which this version does not know.')
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether its `up` came to its end."""
+        return bool(self._read().get("complete"))
+
     def create(self, driver: str) -> None:
         """Make the directory and write down, before anything is started, who will have to end it."""
         self.directory.mkdir(parents=True)
         self._record.write_text(json.dumps({"driver": driver}) + "\n")
+
+    def complete(self) -> None:
+        """Write down that the cluster came up."""
+        self._record.write_text(json.dumps({**self._read(), "complete": True}) + "\n")
+
+    def _read(self) -> dict[str, object]:
+        try:
+            return dict(json.loads(self._record.read_text()))
+        except (FileNotFoundError, ValueError):  # never written, or only half
+            return {}
 
     def remove(self) -> None:
         """Remove the directory and everything in it, if it is there."""

@@ -41,7 +41,7 @@ class Kind:
         kubectl = [str(binaries.path("kubectl")), f"--kubeconfig={self.kubeconfig}", "get", "nodes", "--output=wide"]
         asked = subprocess.run(kubectl, capture_output=True, text=True, check=False)
         ok = asked.returncode == 0 and " Ready " in asked.stdout
-        return Health(ok, (f"kind cluster {self.cluster}", (asked.stdout or asked.stderr).strip()))
+        return Health(ok, ok, (f"kind cluster {self.cluster}", (asked.stdout or asked.stderr).strip()))
 
     def load_image(self, archive: Path) -> None:
         """Hand the archive to kind."""

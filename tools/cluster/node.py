@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import platform
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -77,7 +78,9 @@ class Node:
         """Look at the first process, the API server, the node and DNS."""
         init = self.init()
         if init is None:
-            return Health(ok=False, lines=("the node's first process is gone; `down` clears what is left",))
+            return Health(
+                ok=False, alive=False, lines=("the node's first process is gone; `down` clears what is left",)
+            )
         api, ours = Api(Access.read(self.kubeconfig)), self._network()
         checks = {
             "API server is ready": api.is_ready(),
@@ -86,7 +89,7 @@ class Node:
         }
         said = [f"{'' if ok else 'NOT: '}{what}" for what, ok in checks.items()]
         lines = (f"node with process {init}, addresses {ours.everything}, API server {api.url}", ", ".join(said))
-        return Health(all(checks.values()), lines)
+        return Health(ok=all(checks.values()), alive=True, lines=lines)
 
     def load_image(self, archive: Path) -> None:
         """Import the images of an archive that the node does not have yet."""
@@ -246,8 +249,10 @@ def _node_is_ready(api: Api) -> bool:
 
 
 def _dns_is_ready(ours: Network) -> bool:
+    """Tell whether CoreDNS knows the cluster, and whether kube-proxy leads its service address there."""
     connection = http.client.HTTPConnection(ours.node, node_config.DNS_READY_PORT, timeout=2)
     try:
+        socket.create_connection((ours.dns_service, 53), timeout=2).close()
         connection.request("GET", "/ready")
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):

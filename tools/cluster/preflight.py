@@ -54,7 +54,7 @@ def _missing(directory: Path) -> Iterable[str]:
     if sys.platform != "linux":
         return
     if os.geteuid() != 0:
-        yield "Namespaces and mounts need root: run this with sudo."
+        yield "Namespaces and mounts need root: run this with sudo --preserve-env=PATH."
         return
     _load_modules()
     yield from _refused_attempts(directory)

@@ -9,11 +9,13 @@ import pytest
 
 from cluster import cli, debian, home, preflight
 from cluster.controlplane import ControlPlaneDriver
+from cluster.drivers import Health
 from cluster.errors import ClusterError, MissingError
 from cluster.home import Home
 from cluster.node import Node
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -32,6 +34,60 @@ def test_a_cluster_knows_its_driver_until_it_is_removed(tmp_path: Path) -> None:
     assert home.names(tmp_path) == ["default"]
     where.remove()
     assert home.names(tmp_path) == []
+
+
+class Fake:
+    """A cluster that does as it is told to."""
+
+    def __init__(self, *healths: Health) -> None:
+        self.healths = list(healths)
+
+    def health(self) -> Health:
+        return self.healths.pop(0) if len(self.healths) > 1 else self.healths[0]
+
+
+WELL = Health(ok=True, alive=True, lines=("well",))
+BUSY = Health(ok=False, alive=True, lines=("API server is NOT ready",))
+DEAD = Health(ok=False, alive=False, lines=("dead",))
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Home]:
+    def make(*healths: Health, complete: bool = True) -> Home:
+        where = Home("default", tmp_path)
+        where.create("node")
+        if complete:
+            where.complete()
+        monkeypatch.setattr(where, "driver", lambda _: Fake(*healths))
+        monkeypatch.setattr(cli, "_PATIENCE_SECONDS", 0.0)
+        return where
+
+    return make
+
+
+def test_a_cluster_that_runs_is_used_again(running: Callable[..., Home]) -> None:
+    assert cli._runs(running(WELL), "node")
+
+
+@pytest.mark.parametrize(("health", "complete"), [(DEAD, True), (WELL, False)])
+def test_a_dead_cluster_and_one_that_never_came_up_may_be_cleared_away(
+    running: Callable[..., Home], health: Health, complete: bool
+) -> None:
+    assert not cli._runs(running(health, complete=complete), "node")
+
+
+@pytest.mark.parametrize(
+    ("health", "wanted", "says"),
+    [
+        (BUSY, "node", r"does not do well \(API server is NOT ready\): end it with `down` first"),
+        (WELL, "controlplane", "runs, but as node, not as controlplane"),
+    ],
+)
+def test_a_living_cluster_is_never_cleared_away_unasked(
+    running: Callable[..., Home], health: Health, wanted: str, says: str
+) -> None:
+    with pytest.raises(ClusterError, match=says):
+        cli._runs(running(health), wanted)
 
 
 def test_a_driver_of_another_version_is_told(tmp_path: Path) -> None:
