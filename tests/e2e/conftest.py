@@ -1,0 +1,250 @@
+"""A cluster with real pods, the operator in it as its chart installs it, models on a claim, and a client.
+
+The cluster is the suite's own, and gone afterwards. With MODELSERVICE_E2E_KUBECONFIG it is one that is there, and whose
+loss would be none: both images loaded, `models` claims served. The namespace takes only pods of the level "restricted".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from cluster import binaries, drivers
+from cluster.home import Home
+from demo import stage
+from e2e import client as clients
+from e2e.client import Client
+from e2e.kubectl import Kubectl, Object
+from e2e.modelservices import ModelService
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+CHART = ROOT / "charts/modelservice-operator"
+RELEASE = "modelservice-operator"
+SYSTEM = "modelservice-system"
+NAMESPACE = "e2e"
+HOME = Home("e2e")
+PATIENCE_SECONDS = 180.0
+
+
+# -- the cluster
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cluster with both images, that forgets everything afterwards."""
+    given = os.environ.get("MODELSERVICE_E2E_KUBECONFIG")
+    _tool("cluster", "down", "--name", HOME.name)  # of a run that was killed
+    if given:
+        _tool("cluster", "up", "--name", HOME.name, "--driver=given", KUBECONFIG=given)
+    else:
+        driver = "kind" if drivers.docker_and_kind(os.environ) else "node"
+        _tool("cluster", "up", "--name", HOME.name, f"--driver={driver}")
+    try:
+        if not given:
+            _tool("images", "build")
+            for image in ("operator", "model-server"):
+                _tool("cluster", "load-image", str(ROOT / f".images/{image}.tar"), "--name", HOME.name)
+        ours = tmp_path_factory.mktemp("e2e") / "kubeconfig"
+        shutil.copy(HOME.kubeconfig, ours)
+        Kubectl(ours)("config", "set-context", "--current", f"--namespace={NAMESPACE}")
+        yield ours
+    finally:
+        _tool("cluster", "down", "--name", HOME.name)
+
+
+def _tool(folder: str, *arguments: str, **environment: str) -> None:
+    """Run one of the workshop's tools; where it says that this machine lacks something, its words are the reason to skip."""
+    command = [sys.executable, str(ROOT / "tools" / folder), *arguments]
+    ended = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if ended.returncode == 2:
+        pytest.skip(ended.stderr.strip())
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Iterator[Kubectl]:
+    """kubectl, in a namespace that is gone afterwards."""
+    kubectl = Kubectl(kubeconfig)
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}})
+    until(lambda: kubectl.items("serviceaccounts"), "the namespace is usable")
+    yield kubectl
+    kubectl("delete", "namespace", NAMESPACE)
+
+
+# -- the operator
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator as its chart installs it."""
+
+    kubectl: Kubectl
+    kubeconfig: Path
+
+    def install(self) -> None:
+        """Install it, and wait until it runs."""
+        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace", "--wait", "--timeout=3m")
+
+    def uninstall(self) -> None:
+        """Uninstall it, and wait until its pod is gone."""
+        self._helm("uninstall", RELEASE, "--wait")
+        until(lambda: not self.pods(), "the operator is gone")
+
+    def stop(self) -> None:
+        """Scale it to nothing, and wait until its pod is gone."""
+        self._scale(0)
+        until(lambda: not self.pods(), "the operator is gone")
+
+    def start(self) -> None:
+        """Scale it to one again, and wait until it is ready."""
+        self._scale(1)
+        self.until_ready()
+
+    def until_ready(self) -> Object:
+        """Wait until there is one pod and it is ready; return it."""
+
+        def ready() -> Object:
+            (pod,) = self.pods() or [{}]
+            conditions = {each["type"]: each["status"] for each in pod.get("status", {}).get("conditions", ())}
+            assert conditions.get("Ready") == "True", conditions
+            return pod
+
+        return until(ready, "the operator is ready", patience=PATIENCE_SECONDS)
+
+    def pods(self) -> list[Object]:
+        """Return its pods, also those on their way out."""
+        return self.kubectl.items("pods", f"--namespace={SYSTEM}")
+
+    def _scale(self, replicas: int) -> None:
+        self.kubectl("scale", "deployment", RELEASE, f"--namespace={SYSTEM}", f"--replicas={replicas}")
+
+    def _helm(self, *arguments: str | Path) -> None:
+        place = ["--kubeconfig", str(self.kubeconfig), "--namespace", SYSTEM]
+        ended = subprocess.run(
+            [binaries.path("helm"), *arguments, *place], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture(scope="session")
+def operator(kubectl: Kubectl, kubeconfig: Path) -> Iterator[Operator]:
+    """The operator, ready."""
+    operator = Operator(kubectl, kubeconfig)
+    operator.install()
+    yield operator
+    operator.uninstall()
+    kubectl("delete", "crd", "modelservices.modelservice.dev")
+
+
+# -- models and their users
+
+
+@pytest.fixture(scope="session")
+def claim(kubectl: Kubectl) -> str:
+    """The claim of the examples, with room."""
+    if HOME.driver_name == "node":  # nobody provides volumes there
+        folder = HOME.directory / "volumes/models"
+        stage.make_room(folder)
+        volume = stage.volume("models", folder)
+        volume["spec"]["claimRef"]["namespace"] = NAMESPACE
+        kubectl.apply(volume)
+    kubectl("apply", f"--filename={EXAMPLES / 'models-claim.yaml'}")
+    return "models"
+
+
+@pytest.fixture(scope="session")
+def client(kubectl: Kubectl, claim: str) -> Client:
+    """A pod that asks, and that may write to the claim."""
+    # Process 1 must ask for its own end: without a handler it would ignore the signal.
+    program = ["python3", "-c", "import signal; signal.sigwait({signal.SIGTERM})"]
+    kubectl.apply(clients.pod(clients.NAME, program, {"models": {"persistentVolumeClaim": {"claimName": claim}}}))
+    kubectl("wait", "--for=condition=Ready", f"pod/{clients.NAME}", "--timeout=180s")
+    return Client(kubectl)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model on the claim, and what it answers."""
+
+    uri: str
+    digest: str
+    loss: float
+    inputs: list[list[float]]
+    outputs: list[list[float]]
+
+
+_GOLDEN = """
+import json, sys, numpy
+golden = numpy.load(sys.argv[1] + "/golden.npz")
+print(json.dumps([golden["inputs.x"].tolist(), golden["outputs.y"].tolist()]))
+"""
+
+
+@pytest.fixture(scope="session")
+def train(kubectl: Kubectl, client: Client) -> Callable[..., Model]:
+    """Train the example's perceptron in the example's Job; another seed makes another model."""
+
+    def train(name: str, seed: int = 0) -> Model:
+        job = yaml.safe_load((EXAMPLES / "nlp-model/train.yaml").read_text())
+        job["metadata"]["name"] = f"train-{name}"
+        arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+        arguments[-1:] = [f"--out={clients.MODELS}/{name}", f"--seed={seed}"]
+        kubectl.apply(job)
+        until(lambda: _ended(kubectl.get("job", f"train-{name}")), f"{name} is trained", patience=PATIENCE_SECONDS)
+        result = json.loads(kubectl("logs", f"job/train-{name}").splitlines()[-1])
+        inputs, outputs = json.loads(client.run("python3", "-c", _GOLDEN, f"{clients.MODELS}/{name}"))
+        return Model(f"pvc://models/{name}", result["digest"], result["loss"], inputs, outputs)
+
+    return train
+
+
+def _ended(job: Object) -> bool:
+    conditions = {each["type"]: each["message"] for each in job.get("status", {}).get("conditions", ())}
+    if "Failed" in conditions:
+        pytest.fail(conditions["Failed"])
+    return "Complete" in conditions
+
+
+@pytest.fixture(scope="session")
+def perceptron(train: Callable[..., Model]) -> Model:
+    """The model of examples/nlp-model.yaml."""
+    return train("nlp-model")
+
+
+@pytest.fixture(scope="session")
+def nlp_model(kubectl: Kubectl, operator: Operator, perceptron: Model) -> ModelService:
+    """examples/nlp-model.yaml, as it stands, serving. Stories that share it leave it so."""
+    del operator, perceptron
+    kubectl("apply", f"--filename={EXAMPLES / 'nlp-model.yaml'}")
+    service = ModelService(kubectl, "nlp-model")
+    service.until_ready(3)
+    return service
+
+
+@pytest.fixture
+def services(kubectl: Kubectl, operator: Operator) -> Iterator[Callable[[str], ModelService]]:
+    """Make ModelServices of one story's own, by name."""
+    del operator
+    made: list[ModelService] = []
+
+    def make(name: str) -> ModelService:
+        made.append(ModelService(kubectl, name))
+        return made[-1]
+
+    yield make
+    kubectl("delete", "modelservices", "--ignore-not-found", "--wait=false", *(each.name for each in made))
