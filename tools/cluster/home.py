@@ -94,7 +94,11 @@ class Home:
 
 def names(root: Path = ROOT) -> list[str]:
     """Return the names of all clusters that have a directory."""
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    return (
+        sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+        if root.is_dir()
+        else []
+    )
 
 
 def _is(path: Path, descriptor: int) -> bool:

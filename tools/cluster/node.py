@@ -65,11 +65,12 @@ class Node:
         """Start the node and return when pods can be made."""
         programs = binaries.paths(pins.FOR_NODE)
         found = runtime.find()
+        found.enter()
         settings = self._settings(programs, found)
         with step("starting the node"):
             self._write(settings)
             cgroups.create(self.cgroup)
-            self._unshare(found)
+            self._unshare()
             network.connect(settings.network, self._wait_for_init())
             self._import_pause(programs["pause"], settings.pause_image)
             self._wait_until_usable(settings.network)
@@ -168,7 +169,7 @@ class Node:
         replace(inside, url=f"https://{ours.node}:6443").write(self.kubeconfig)
         (self.directory / "log").mkdir(exist_ok=True)
 
-    def _unshare(self, found: runtime.Runtime) -> None:
+    def _unshare(self) -> None:
         spaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--propagation", "private"]
         life = ["--fork", "--mount-proc", "--kill-child=KILL"]
         supervise = [sys.executable, str(Path(__file__).parent), "supervise", str(self.directory)]
@@ -177,11 +178,10 @@ class Node:
             directory=self.directory,
             log=self.directory / "log/supervisor.log",
             outlives_us=True,
-            environment=found.environment(),
         )
 
     def _wait_for_init(self) -> int:
-        self._wait(lambda: self.init() is not None, "the node's first process did not start", seconds=10)
+        self._wait(lambda: self.init() is not None, "the node's first process did not start")
         return self._init()
 
     def _import_pause(self, program: Path, image: str) -> None:
@@ -205,12 +205,12 @@ class Node:
         self._wait(lambda: api.get(account) is not None, "the default service account does not exist")
         self._wait(lambda: _dns_is_ready(ours), "CoreDNS is not ready")
 
-    def _wait(self, condition: Callable[[], bool], what: str, *, seconds: float = _START_SECONDS) -> None:
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
         log = self.directory / "log"
         waiting.until(
             condition,
             f"{what}; the logs are in {log}, {log}/supervisor.log says what ended",
-            seconds=seconds,
+            seconds=_START_SECONDS,
             hopeless=self._gone,
         )
 

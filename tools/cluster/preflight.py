@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from cluster import binaries, cgroups
+from cluster import binaries, cgroups, runtime
 from cluster.errors import MissingError
 from cluster.pins import FOR_NODE, TOOLS
 
@@ -16,14 +16,14 @@ _DISK = 10 * _GIB
 _MEMORY = 3 * _GIB
 _MODULES = ("overlay", "br_netfilter", "veth", "nf_tables")
 
+# Not `ip` and what else `runtime` fetches by itself.
 _TOOLS = (
     ("openssl", "openssl"),
-    ("ip", "iproute2"),
     ("mount", "mount"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
-    ("hostname", "hostname"),
 )
+
 # Each line of the script is one attempt, in namespaces that end with it.
 _ATTEMPTS = {
     "mount a file system": "mount -t tmpfs tmpfs {scratch}",
@@ -55,6 +55,11 @@ def _missing(directory: Path) -> Iterable[str]:
         return
     if os.geteuid() != 0:
         yield "Namespaces and mounts need root: run this with sudo --preserve-env=PATH."
+        return
+    try:
+        runtime.find().enter()
+    except MissingError as error:
+        yield str(error)
         return
     _load_modules()
     yield from _refused_attempts(directory)
@@ -91,7 +96,8 @@ def _load_modules() -> None:
 def _refused_attempts(directory: Path) -> Iterable[str]:
     scratch = directory.parent / f".{directory.name}.preflight"
     for what, script in _ATTEMPTS.items():
-        scratch.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)  # of a check that was killed
+        scratch.mkdir(parents=True)
         attempt = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c"]
         ended = subprocess.run([*attempt, script.format(scratch=scratch)], capture_output=True, text=True, check=False)
         shutil.rmtree(scratch)

@@ -29,7 +29,6 @@ def spawn(
     directory: Path,
     log: Path,
     outlives_us: bool,
-    environment: Mapping[str, str] = os.environ,
 ) -> "subprocess.Popen[bytes]":
     """Start a process of the cluster; its output goes to its log.
 
@@ -42,7 +41,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=marked(directory, environment),
+            env=marked(directory, os.environ),
             start_new_session=True,  # a Ctrl-C in the terminal is for us alone
         )
 

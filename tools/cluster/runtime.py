@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +25,11 @@ class Runtime:
     library_path: str
     plugins: Path
 
-    def environment(self, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Return the environment in which they are found."""
-        libraries = {"LD_LIBRARY_PATH": self.library_path} if self.library_path else {}
-        return {**outer, "PATH": self.path, **libraries}
+    def enter(self) -> None:
+        """Let this process, and all that it starts, find the programs and their libraries."""
+        os.environ["PATH"] = self.path
+        if self.library_path:
+            os.environ["LD_LIBRARY_PATH"] = self.library_path
 
     def program(self, name: str) -> Path:
         """Return one of the programs."""

@@ -6,6 +6,7 @@ It is killed, never asked to leave: with it the kernel ends every process, mount
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,7 @@ def run(directory: Path) -> None:
 
 
 def _isolate(plan: dict[str, Any]) -> None:
-    _run("hostname", NODE)
+    socket.sethostname(NODE)
     _run("mount", "--make-rshared", "/")  # a kubelet needs that; it ends at this namespace, which was made private
     _run("mount", "-t", "tmpfs", "tmpfs", "/run")
     for folder in ("/run/lock", "/run/netns"):
