@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from model_server.asgi import Application
 
-# Longer than clients keep idle connections (Go 90 s is the exception; aiohttp 15 s, nginx and Envoy 60 s or less by
-# default): if the server closes first, a request that is already on its way is lost.
+# Longer than clients keep idle connections (Go 90 s, nginx 60 s, aiohttp 15 s by default): when the server is the one
+# to close, a request that is already on its way is lost.
 KEEP_ALIVE_SECONDS = 95
 BACKLOG = 2048
 DATE_SECONDS = 1.0
