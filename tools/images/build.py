@@ -158,7 +158,7 @@ def _first_base(image: Image, store: Store) -> recipe.Base:
         try:
             _provide(base, store)
         except ProgramFailedError as failed:
-            say(f"{base.name}: Debian {base.release} failed")
+            say(f"{base.name}: Debian {base.release} does not do. {str(failed).splitlines()[0]}")
             failures.append(str(failed))
         else:
             return base

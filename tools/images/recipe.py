@@ -1,6 +1,5 @@
 """What the local base images hold, as data: Debian releases, packages, and the files that are left out."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -32,16 +31,15 @@ LEFT_OUT = (
     "-/usr/lib/*/libamd_comgr*",
     "-/usr/lib/*/libamdhip64*",
     "-/usr/lib/*/libhsa-runtime64*",
-    # torch's own tests, and those of the libraries that its graph tracing and its optimizers import.
+    # torch's own tests.
     "-/usr/lib/libtorch-test/*",
     "-/usr/lib/python3/dist-packages/torch/bin/*",
     "+/usr/lib/python3/dist-packages/torch/bin/torch_shm_manager",
-    "-/usr/lib/python3/dist-packages/hypothesis*",
-    "-/usr/lib/python3/dist-packages/networkx/*/tests/*",
-    "-/usr/lib/python3/dist-packages/sympy/*/tests/*",
-    # requirements.txt brings the pinned one.
-    "-/usr/lib/python3/dist-packages/numpy*",
 )
+
+# Removed after the installation, which compiles all Python files of a package and may insist on finding them:
+# hypothesis is for tests, requirements.txt brings a pinned numpy, and the rest is what torch's tracing imports.
+_REMOVED_PYTHON = "rm -rf hypothesis* numpy* && find networkx sympy mpmath -type d -name tests -prune -exec rm -rf {} +"
 
 # Left out of the first layer only: what dpkg and apt write while they work.
 _LEFTOVERS = ("/var/cache/apt/*", "/var/lib/apt/lists/*", "/var/log/*", "/tmp/*", "/etc/resolv.conf", "/etc/hostname")  # noqa: S108
@@ -53,10 +51,10 @@ _DPKG_SPEED = "force-unsafe-io\n"
 RECORD_FOLDER = "/record"
 
 
-def is_left_out(path: str, patterns: Iterable[str] = LEFT_OUT) -> bool:
+def is_left_out(path: str) -> bool:
     """Whether a file of the image is left out, by the last pattern that matches its absolute path."""
     left_out = False
-    for pattern in patterns:
+    for pattern in LEFT_OUT:
         if fnmatchcase(path, pattern[1:]):
             left_out = pattern[0] == "-"
     return left_out
@@ -105,7 +103,7 @@ RUN export DEBIAN_FRONTEND=noninteractive \\
  && apt-get -qq -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false update \\
  && apt-get -qq install --no-install-recommends {" ".join(TORCH_PACKAGES)} \\
  && dpkg-query -W -f '${{Package}} ${{Version}}\\n' > {RECORD_FOLDER}/versions \\
- && python3 -m compileall -q /usr/lib/python3/dist-packages \\
+ && cd /usr/lib/python3/dist-packages && {_REMOVED_PYTHON} && python3 -m compileall -q . \\
  && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*
 """
     return Base("base-torch", release, dockerfile, TORCH_PACKAGES)
