@@ -99,7 +99,7 @@ def libraries(root: Path) -> list[Path]:
 def _release() -> str:
     """Name the distribution's release: its programs fit its libraries only."""
     facts = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    return "-".join(facts.get(key, "unknown").strip('"') for key in ("ID", "VERSION_ID"))
+    return "-".join(facts.get(key, "unknown").strip('"') for key in ("ID", "VERSION_CODENAME"))
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster import binaries, build
+from cluster import binaries, build, runtime
 from cluster.errors import ClusterError, MissingError
 from cluster.pins import TOOLS, version_in
 
@@ -144,3 +144,27 @@ def test_a_failed_build_leaves_no_program_and_shows_the_compilers_words(
     assert not target.exists()
     fake_go(tmp_path, monkeypatch, "echo whole > $2")
     assert build.build(TOOLS["etcd"], target).read_text() == "whole\n"
+
+
+def test_network_plugins_are_taken_only_from_a_folder_that_has_them_all(tmp_path: Path) -> None:
+    (tmp_path / "opt/cni/bin").mkdir(parents=True)
+    (tmp_path / "opt/cni/bin/bridge").touch()
+    assert runtime.plugin_folder(tmp_path) is None
+    (tmp_path / "usr/lib/cni").mkdir(parents=True)
+    for plugin in runtime.PLUGINS:
+        (tmp_path / "usr/lib/cni" / plugin).touch()
+    assert runtime.plugin_folder(tmp_path) == tmp_path / "usr/lib/cni"
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "suits"),
+    [
+        ("containerd", "containerd containerd.io 1.7.28 b98a3aa", True),
+        ("containerd", "containerd github.com/containerd/containerd 1.4.13~ds1", False),
+        ("runc", "runc version 1.0.0~rc93+ds1", False),
+        ("nft", "", True),
+    ],
+)
+def test_an_old_container_runtime_is_passed_over(tmp_path: Path, name: str, says: str, suits: bool) -> None:
+    assert runtime._suits(name, str(program(tmp_path, name, says))) is suits
+    assert not runtime._suits(name, None)
