@@ -16,7 +16,7 @@ stage() { # stage TITLE COMMAND...: run, say how long it took, stop at the first
 }
 
 node=yes
-python3 tools/cluster check --profile node || node=no
+python3 tools/cluster check || node=no
 
 # The images take minutes of downloads the first time; they are made while the Go programs are built and the first tests run.
 if [ "$node" = yes ]; then

@@ -35,6 +35,12 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
+def check(options: argparse.Namespace) -> None:
+    """Tell all that this machine lacks for a cluster, and start nothing; the exit code is 2 then."""
+    Home(options.name).driver(_driver(options), controllers=False).check()
+    say("this machine can run a cluster")
+
+
 def up(options: argparse.Namespace) -> None:
     """Start a cluster, or report the one that runs; a dead one is cleared away first."""
     where, wanted = Home(options.name), _driver(options)
@@ -175,9 +181,12 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
         return added
 
-    starts = command(up)
-    starts.add_argument("--profile", choices=("controlplane", "node"), default="node")
-    starts.add_argument("--driver", choices=("auto", "node", "kind", "given"), default="auto", help="for profile node")
+    checks, starts = command(check), command(up)
+    for kinds in (checks, starts):
+        kinds.add_argument("--profile", choices=("controlplane", "node"), default="node")
+        kinds.add_argument(
+            "--driver", choices=("auto", "node", "kind", "given"), default="auto", help="for profile node"
+        )
     starts.add_argument("--controllers", action="store_true", help="profile controlplane: also start the controllers")
     command(down).add_argument("--all", action="store_true", help="every cluster of this checkout")
     command(status)
