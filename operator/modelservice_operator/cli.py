@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelservice_operator import config
+from modelservice_operator import config, names
 from modelservice_operator.api import crd
 from modelservice_operator.engine import log
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
@@ -19,7 +19,6 @@ from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
 from modelservice_operator.kube.session import Cluster
 from modelservice_operator.reconcile import Reconciler
-from modelservice_operator.render import names
 from modelservice_operator.watch import Watch
 
 if TYPE_CHECKING:
