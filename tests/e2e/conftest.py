@@ -98,7 +98,8 @@ class Operator:
 
     def install(self) -> None:
         """Install it, and wait until it runs."""
-        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace", "--wait", "--timeout=3m")
+        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace")
+        self.until_ready()
 
     def uninstall(self) -> None:
         """Uninstall it, and wait until its pod is gone."""
@@ -119,16 +120,23 @@ class Operator:
         """Wait until there is one pod and it is ready; return it."""
 
         def ready() -> Object:
-            (pod,) = self.pods() or [{}]
-            conditions = {each["type"]: each["status"] for each in pod.get("status", {}).get("conditions", ())}
+            pods = self.pods()
+            assert len(pods) == 1, f"{len(pods)} pods"
+            status = pods[0]["status"]
+            if any(container["restartCount"] for container in status.get("containerStatuses", ())):
+                pytest.fail(f"The operator does not stay up:\n{self._log('--previous')}")
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
             assert conditions.get("Ready") == "True", conditions
-            return pod
+            return pods[0]
 
-        return until(ready, "the operator is ready", patience=PATIENCE_SECONDS)
+        return until(ready, "the operator is ready", details=self._log)
 
     def pods(self) -> list[Object]:
         """Return its pods, also those on their way out."""
         return self.kubectl.items("pods", f"--namespace={SYSTEM}")
+
+    def _log(self, *options: str) -> str:
+        return self.kubectl("logs", f"deployment/{RELEASE}", f"--namespace={SYSTEM}", *options)
 
     def _scale(self, replicas: int) -> None:
         self.kubectl("scale", "deployment", RELEASE, f"--namespace={SYSTEM}", f"--replicas={replicas}")
