@@ -1,7 +1,8 @@
 """Lays a user's partial pod over the rendered one, as a strategic merge patch does.
 
-Maps merge; lists whose elements have a key merge by it; other lists replace; null removes; `$patch: delete` removes an
-element or a map, `$patch: replace` puts the overlay's in its place. The keys are those of Kubernetes' own pod types.
+Maps merge; lists whose elements have a key merge by it; other lists replace; null removes. `$patch: delete` removes
+the element that it stands in, or empties the map; `$patch: replace`, in a map or as an element of its own in a list,
+puts the overlay's in place of all that was there. The keys are those of Kubernetes' own pod types.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _MERGE_KEYS = {
     "volumeMounts": "mountPath",
     "volumes": "name",
 }
+_MAPS = frozenset({"limits", "requests", "resources"})  # what others of us read in containers that only the user knows
 _DIRECTIVE = "$patch"
 
 
@@ -31,12 +33,10 @@ class BadOverlayError(ValueError):
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return `base` with `overlay` laid over it; `path` names the overlay in errors."""
-    match _directive(overlay, path):
-        case "replace":
-            return _without_directive(overlay)
-        case "delete":
-            return {}
-    merged = dict(base)
+    directive = _directive(overlay, path)
+    if directive == "delete":
+        return {}
+    merged = {} if directive == "replace" else dict(base)
     for field, value in overlay.items():
         if field == _DIRECTIVE:
             continue
@@ -51,9 +51,10 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any], path: str) -> dic
 
 def _value(base: object, value: object, field: str, path: str) -> object:
     key = _MERGE_KEYS.get(field)
-    expected = list if key else type(base)
-    if base is not None and isinstance(base, (dict, list)) and not isinstance(value, expected):
-        raise BadOverlayError(f"{path} must be {'a list' if expected is list else 'a map'}.")
+    if (key or isinstance(base, list)) and not isinstance(value, list):
+        raise BadOverlayError(f"{path} must be a list.")
+    if (field in _MAPS or isinstance(base, Mapping)) and not isinstance(value, Mapping):
+        raise BadOverlayError(f"{path} must be a map.")
     if isinstance(value, Mapping):
         return merge(base if isinstance(base, Mapping) else {}, value, path)
     if isinstance(value, list) and key:
@@ -66,22 +67,26 @@ def _by_key(base: list[Any], overlay: list[Any], key: str, path: str) -> list[An
     merged = {element[key]: element for element in base}
     for index, element in enumerate(overlay):
         where = f"{path}[{index}]"
-        if not isinstance(element, Mapping) or key not in element:
-            raise BadOverlayError(f"{where} needs {key}: that is how it finds the element to change.")
-        name = element[key]
-        if _directive(element, where) == "delete":
+        directive = _directive(element, where) if isinstance(element, Mapping) else None
+        if directive == "replace":
+            if len(element) > 1:
+                raise BadOverlayError(
+                    f"{where}: $patch: replace is about the whole list; give it an element of its own."
+                )
+            return _by_key([], [other for other in overlay if other is not element], key, path)
+        name = element.get(key) if isinstance(element, Mapping) else None
+        if not isinstance(name, int if key == "containerPort" else str):
+            kind = "a number" if key == "containerPort" else "text"
+            raise BadOverlayError(f"{where} needs {key} ({kind}): that is how it finds the element to change.")
+        if directive == "delete":
             merged.pop(name, None)
         else:
             merged[name] = merge(merged.get(name, {}), element, f"{path}[{key}={name}]")
     return list(merged.values())
 
 
-def _directive(overlay: Mapping[str, Any], path: str) -> str | None:
+def _directive(overlay: Mapping[str, Any], path: str) -> object:
     directive = overlay.get(_DIRECTIVE)
-    if directive not in {None, "merge", "replace", "delete"}:
+    if directive not in (None, "merge", "replace", "delete"):
         raise BadOverlayError(f"{path}.{_DIRECTIVE} must be merge, replace or delete.")
     return directive
-
-
-def _without_directive(overlay: Mapping[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in overlay.items() if field != _DIRECTIVE}
