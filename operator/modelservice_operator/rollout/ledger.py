@@ -1,4 +1,7 @@
-"""Reads the ledger: ControllerRevisions, and the ConfigMaps that pin what their first fetch found."""
+"""Reads the ledger: ControllerRevisions, and the ConfigMaps that pin what their first fetch found.
+
+Its notes are annotations, which anybody may write: what makes no sense there counts as not decided.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,28 @@ def entry(revision: Body, pins: Mapping[str, Body]) -> Entry:
     return Entry(
         name=metadata["name"],
         sequence=revision["revision"],
-        promotion=int(notes.get(names.PROMOTION, "0")),
-        verdict=Verdict(notes.get(names.VERDICT, "")),
+        promotion=_number(notes.get(names.PROMOTION, "")),
+        verdict=_verdict(notes.get(names.VERDICT, "")),
         decided_time=notes.get(names.DECIDED_TIME, ""),
         spec=shaping,
         template=data.get("template") or {},
         resource_version=metadata["resourceVersion"],
         digest=_digest(metadata["name"], shaping, pins),
     )
+
+
+def _number(note: str) -> int:
+    try:
+        return int(note)
+    except ValueError:
+        return 0
+
+
+def _verdict(note: str) -> Verdict:
+    try:
+        return Verdict(note)
+    except ValueError:
+        return Verdict.UNDECIDED
 
 
 def _digest(name: str, shaping: Body, pins: Mapping[str, Body]) -> str:
