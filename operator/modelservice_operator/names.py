@@ -21,6 +21,9 @@ REASON = f"{GROUP}/reason"
 DECIDED_TIME = f"{GROUP}/decided-time"
 PROMOTION = f"{GROUP}/promotion"
 
+# On a Deployment: how many pods the service promised when it was written. Its own number differs during a roll.
+PROMISED = f"{GROUP}/promised-replicas"
+
 # The pod's inner names, which overlays and people address.
 SERVER = "server"
 FETCH = "fetch"

@@ -23,7 +23,7 @@ ByName = Mapping[str, Body]
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """The live children of one ModelService, and their pods, by name. Only what is controlled by it."""
+    """The live children of one ModelService, by name: only what is controlled by it; and the pods with its label."""
 
     revisions: ByName
     pins: ByName
@@ -64,13 +64,13 @@ class Seen:
 
 def observe(service: Body, children: Children, config: Config) -> Seen:
     """Return what is seen of `service`. A spec that cannot be acted on is a problem, not an error."""
-    lines = tuple(ledger.entry(body, children.pins) for body in children.revisions.values())
-    now = _situation(lines, _workloads(children), children)
+    now = _situation(service["metadata"]["name"], children)
     try:
         spec = parse(service)
     except InvalidSpec as error:
         return Seen(service, children, now, problem=Problem(Reason.INVALID_SPEC, str(error)))
-    now = replace(now, replicas=_promised(spec, now), paused=spec.rollout.paused)
+    promised = now.replicas if spec.replicas is None else spec.replicas
+    now = replace(now, replicas=promised, paused=spec.rollout.paused)
     try:
         desired = _desired(service, spec, now, config)
     except UnknownClassError as error:
@@ -83,42 +83,40 @@ def observe(service: Body, children: Children, config: Config) -> Seen:
     return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
 
 
-def _situation(lines: tuple[Entry, ...], workloads: dict[str, Workload], children: Children) -> Situation:
-    now = Situation(desired="", replicas=0, ledger=lines, workloads=workloads)
-    now = replace(now, traffic=_traffic(now, children))
-    stable = now.stable
-    return replace(now, desired=stable.name if stable else "", replicas=_running(now))
-
-
-def _traffic(now: Situation, children: Children) -> frozenset[str]:
-    """Return the revisions that the live Service selects."""
-    for body in children.services.values():
-        if body["metadata"]["name"] == body["metadata"]["labels"][names.NAME]:
-            selected = body["spec"]["selector"].get(names.REVISION)
-            if selected is None:
-                return now.behind_wide_selector()
-            return frozenset() if selected == names.NO_REVISION else frozenset({selected})
-    return frozenset()
+def _situation(name: str, children: Children) -> Situation:
+    """Return what can be said without the spec: what serves is desired, and as many of it as were promised last."""
+    lines = tuple(ledger.entry(body, children.pins) for body in children.revisions.values())
+    now = Situation(desired="", replicas=0, ledger=lines, workloads=_workloads(children))
+    now = replace(now, traffic=_traffic(now, children.services.get(name)))
+    stable = now.stable.name if now.stable else ""
+    return replace(now, desired=stable, replicas=_promised_last(stable, children.deployments))
 
 
 def _workloads(children: Children) -> dict[str, Workload]:
     of_revision: dict[str, list[Body]] = {name: [] for name in children.deployments}
     for pod in children.pods.values():
-        of_revision.setdefault(pod["metadata"]["labels"].get(names.REVISION, ""), []).append(pod)
+        if name := pod["metadata"]["labels"].get(names.REVISION):
+            of_revision.setdefault(name, []).append(pod)
     return {name: pods.workload(children.deployments.get(name), own) for name, own in of_revision.items()}
 
 
-def _promised(spec: ModelServiceSpec, now: Situation) -> int:
-    """Return the number of pods that is promised: the spec's, else what runs, and one for a new service."""
-    if spec.replicas is not None:
-        return spec.replicas
-    return now.replicas if now.stable else 1
+def _traffic(now: Situation, service: Body | None) -> frozenset[str]:
+    """Return the revisions that the live Service selects."""
+    if service is None:
+        return frozenset()
+    selected = (service["spec"].get("selector") or {}).get(names.REVISION)
+    if selected is None:
+        return now.behind_wide_selector()
+    return frozenset() if selected == names.NO_REVISION else frozenset({selected})
 
 
-def _running(now: Situation) -> int:
-    """Return the number that was promised last, which the workloads remember; a roll has one pod more under way."""
-    wanted = sum(now.workload(name).wanted for name in now.traffic)
-    return max(wanted - 1, 1) if now.newcomer else wanted
+def _promised_last(stable: str, deployments: ByName) -> int:
+    """Return the number of pods that was promised when the Deployments were written, and 1 where there is none."""
+    for name in (stable, *sorted(deployments)):
+        if (body := deployments.get(name)) is not None:
+            note = (body["metadata"].get("annotations") or {}).get(names.PROMISED, "")
+            return int(note) if note.isdecimal() else int(body["spec"].get("replicas", 1))
+    return 1
 
 
 def _desired(service: Body, spec: ModelServiceSpec, now: Situation, config: Config) -> Entry:

@@ -31,7 +31,6 @@ from modelservice_operator.rollout.plan import (
     decide,
     removable,
 )
-from modelservice_operator.rollout.pods import found_digest
 from modelservice_operator.rollout.situation import Entry, Verdict
 
 if TYPE_CHECKING:
@@ -64,13 +63,14 @@ class Reconciler:
         for _ in range(_STEPS_AT_ONCE):
             seen = observe(service, self._children(service), self._config)
             plan = decide(seen.situation) if _can_plan(seen) else None
+            moved, problem = False, seen.problem
             try:
-                moved = await self._apply(seen, plan) if plan is not None else False
-                problem = seen.problem
+                if plan is not None:
+                    moved = await self._apply(seen, plan)
             except NameConflictError as error:
-                moved, problem = False, Problem(Reason.NAME_CONFLICT, f"{error}.")
+                problem = Problem(Reason.NAME_CONFLICT, f"{error}.")
             except TerminalError as error:
-                moved, problem = False, Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
+                problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             if not moved:
                 seen = observe(service, self._children(service), self._config)  # with what was just written
                 await self._report(seen, plan, problem)
@@ -92,7 +92,8 @@ class Reconciler:
             pods=self._store.children(key, PODS),
         )
 
-    # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods
+    # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods; the rest
+    #    comes last, so that whatever stands in its way does not stand in theirs
 
     async def _apply(self, seen: Seen, plan: Plan) -> bool:
         """Write what the plan asks for; return whether that is ground for another plan."""
@@ -101,11 +102,14 @@ class Reconciler:
             return True
         if await self._pin(seen):
             return True
-        await self._hold_replicas(seen)
-        await self._apply_services(seen, plan)
+        await self._apply_service(seen, plan)
         await self._apply_deployments(seen, plan)
+        if frozenset(plan.traffic) != seen.situation.traffic:
+            return True
         await self._collect(seen)
-        return frozenset(plan.traffic) != seen.situation.traffic
+        await self._apply_metrics_service(seen)
+        await self._hold_replicas(seen)
+        return False
 
     async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge) -> None:
         match line:
@@ -138,36 +142,38 @@ class Reconciler:
         """Hold each revision whose model the user did not pin to what its first fetch found."""
         pinned = False
         for entry in seen.situation.ledger:
-            pods = seen.children.pods.values()
-            own = [pod for pod in pods if pod["metadata"]["labels"].get(names.REVISION) == entry.name]
-            if not entry.pinned and (digest := found_digest(own)) is not None:
+            if not entry.pinned and (digest := seen.situation.workload(entry.name).fetched):
                 await self._ensure(seen, render.pin(seen.namespace, seen.name, entry.name, digest), seen.children.pins)
                 pinned = True
         return pinned
+
+    async def _apply_service(self, seen: Seen, plan: Plan) -> None:
+        assert seen.spec is not None  # noqa: S101 - there is no plan without a spec
+        stable = seen.situation.stable
+        port = (_serving_port(stable) if stable else None) or seen.spec.runtime.port
+        manifest = render.service(seen.namespace, seen.name, seen.spec, port, plan.traffic)
+        await self._ensure(seen, manifest, seen.children.services, conditional=True)
+
+    async def _apply_deployments(self, seen: Seen, plan: Plan) -> None:
+        live, now = seen.children.deployments, seen.situation
+        done = removable(now, plan)
+        for name in done:
+            await self._applier.remove(live[name])
+        # Those that run first: a newcomer that the API server refuses must not hold up their scaling and repair.
+        for name in sorted({*plan.replicas, *live} - {*done}, key=lambda name: (name not in live, name)):
+            entry = now.entry(name) or _from_deployment(seen, name)
+            replicas = plan.replicas.get(name, 0)
+            await self._ensure(seen, render.deployment(seen.namespace, seen.name, entry, replicas, now.replicas), live)
+
+    async def _apply_metrics_service(self, seen: Seen) -> None:
+        assert seen.spec is not None  # noqa: S101 - as above
+        manifest = render.metrics_service(seen.namespace, seen.name, seen.spec)
+        await self._ensure(seen, manifest, seen.children.services)
 
     async def _hold_replicas(self, seen: Seen) -> None:
         """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""
         if seen.spec is not None and seen.spec.replicas is None:
             await self._applier.scale(seen.service, seen.situation.replicas)
-
-    async def _apply_services(self, seen: Seen, plan: Plan) -> None:
-        spec, live = seen.spec, seen.children.services
-        assert spec is not None  # noqa: S101 - there is no plan without a spec
-        stable = seen.situation.stable
-        port = (_serving_port(stable) if stable else None) or spec.runtime.port
-        manifest = render.service(seen.namespace, seen.name, spec, port, plan.traffic)
-        await self._ensure(seen, manifest, live, conditional=True)
-        await self._ensure(seen, render.metrics_service(seen.namespace, seen.name, spec), live)
-
-    async def _apply_deployments(self, seen: Seen, plan: Plan) -> None:
-        live = seen.children.deployments
-        done = removable(seen.situation, plan)
-        for name in done:
-            await self._applier.remove(live[name])
-        for name in sorted({*plan.replicas, *live} - {*done}):
-            entry = seen.situation.entry(name) or _from_deployment(seen, name)
-            manifest = render.deployment(seen.namespace, seen.name, entry, plan.replicas.get(name, 0))
-            await self._ensure(seen, manifest, live)
 
     async def _collect(self, seen: Seen) -> None:
         """Drop the ledger's oldest lines, and the pins that only they need."""

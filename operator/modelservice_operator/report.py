@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
-_CAPACITY = {Reason.UNSCHEDULABLE, Reason.WAITING_FOR_CAPACITY}
+# What differs from one try of a container to the next: times, addresses, process and port numbers; not names.
+_FLEETING = re.compile(r"(?<![\w/.-])\d[\w:.,/+-]*")
 
 
 def status(seen: Seen, plan: Plan | None, problem: Problem | None, now: str) -> Body:
-    """Return the whole status; `plan` is None where the spec could not even be read, `now` is the time in RFC 3339."""
+    """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339."""
     situation = seen.situation
     carriers = sorted(situation.traffic)
     old = seen.service.get("status") or {}
@@ -66,26 +68,26 @@ def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str
         *([(ConditionType.STALLED, "True", problem.reason, problem.message)] if problem is not None else []),
         *_scheduled_condition(seen),
     ]
-    before = {each["type"]: each for each in (seen.service.get("status") or {}).get("conditions") or ()}
     generation = seen.service["metadata"]["generation"]
     return [
         {
             "type": kind.value,
             "status": holds,
             "observedGeneration": generation,
-            "lastTransitionTime": _since(before.get(kind.value), holds, now),
-            "reason": reason.value if isinstance(reason, Reason) else reason,
+            "lastTransitionTime": _since(_before(seen, kind), holds, now),
+            "reason": reason.value,
             "message": message,
         }
         for kind, holds, reason, message in conditions
     ]
 
 
-def _ready_condition(seen: Seen, plan: Plan | None, problem: Problem | None) -> tuple[str, str, str]:
+def _ready_condition(seen: Seen, plan: Plan | None, problem: Problem | None) -> tuple[str, Reason, str]:
     """Ready: the latest spec is in force. Once it was, pods that come and go change Available, not Ready."""
     situation = seen.situation
-    if problem is not None or plan is None:
-        return "False", problem.reason if problem else Reason.INVALID_SPEC, problem.message if problem else ""
+    if problem is not None:
+        return "False", problem.reason, problem.message
+    assert plan is not None  # noqa: S101 - without a problem there is a plan
     if plan.phase is Phase.SETTLED:
         if situation.replicas == 0:
             return "True", Reason.SCALED_TO_ZERO, "No replicas are wanted."
@@ -96,15 +98,16 @@ def _ready_condition(seen: Seen, plan: Plan | None, problem: Problem | None) -> 
         return "False", Reason.PAUSED, plan.message
     if (found := _trouble(situation)) is not None:
         name, trouble = found
-        reason = Reason.WAITING_FOR_CAPACITY if trouble.reason in _CAPACITY else trouble.reason
-        return "False", reason, f"Revision {name}: {trouble.message}"
+        reason = Reason.WAITING_FOR_CAPACITY if trouble.waits_for_capacity else trouble.reason
+        told = str(_before(seen, ConditionType.READY).get("message", ""))
+        return "False", reason, _steady(told, f"Revision {name}: {trouble.message}", trouble.words)
     if plan.phase is Phase.SETTLED:
         return "False", Reason.MODEL_LOADING, f"Waiting until all pods of revision {situation.desired} are ready."
     reason = Reason.MODEL_LOADING if plan.phase is Phase.STARTING else Reason.ROLLING_OUT
     return "False", reason, plan.message
 
 
-def _available_condition(seen: Seen) -> tuple[str, str, str]:
+def _available_condition(seen: Seen) -> tuple[str, Reason, str]:
     situation = seen.situation
     if _ready(situation):
         return "True", Reason.SERVING, "At least one pod that carries traffic is ready."
@@ -113,12 +116,12 @@ def _available_condition(seen: Seen) -> tuple[str, str, str]:
     return "False", Reason.NO_READY_POD, "No pod that carries traffic is ready."
 
 
-def _scheduled_condition(seen: Seen) -> list[tuple[ConditionType, str, str, str]]:
+def _scheduled_condition(seen: Seen) -> list[tuple[ConditionType, str, Reason, str]]:
     """Scheduled exists where devices are asked for, or a pod has no node."""
     situation = seen.situation
-    waiting = [each for load in situation.workloads.values() for each in load.troubles if each.reason in _CAPACITY]
-    if waiting:
-        return [(ConditionType.SCHEDULED, "False", Reason.UNSCHEDULABLE, waiting[0].message)]
+    troubles = [each for _, load in sorted(situation.workloads.items()) for each in load.troubles]
+    if waiting := [each for each in troubles if each.waits_for_capacity]:
+        return [(ConditionType.SCHEDULED, "False", waiting[0].reason, waiting[0].sentence)]
     asks = seen.spec is not None and seen.spec.accelerator is not None
     if asks and any(load.pods for load in situation.workloads.values()):
         return [(ConditionType.SCHEDULED, "True", Reason.SCHEDULED, "Every pod has a node.")]
@@ -139,12 +142,24 @@ def _was_ready(seen: Seen) -> bool:
     """Tell whether the same stable revision was reported Ready before."""
     old = seen.service.get("status") or {}
     stable = next((each["name"] for each in old.get("revisions") or () if each["role"] == Role.STABLE), None)
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in old.get("conditions") or ())
-    return ready and stable == seen.situation.desired
+    return _before(seen, ConditionType.READY).get("status") == "True" and stable == seen.situation.desired
 
 
-def _since(before: Body | None, holds: str, now: str) -> str:
-    return str(before["lastTransitionTime"]) if before is not None and before["status"] == holds else now
+def _before(seen: Seen, kind: ConditionType) -> Body:
+    """Return the condition as it was reported last, empty if it was not."""
+    old = (seen.service.get("status") or {}).get("conditions") or ()
+    return next((each for each in old if each["type"] == kind), {})
+
+
+def _since(before: Body, holds: str, now: str) -> str:
+    return str(before["lastTransitionTime"]) if before.get("status") == holds else now
+
+
+def _steady(told: str, message: str, words: str) -> str:
+    """Return the message with its words, or what was told before if only fleeting words differ or are lacking now."""
+    said = f"{message}: {words}" if words else message
+    is_same = not words or _FLEETING.sub("", told) == _FLEETING.sub("", said)
+    return told if told.startswith(f"{message}: ") and is_same else said
 
 
 # -- the rest

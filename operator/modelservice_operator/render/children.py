@@ -12,6 +12,8 @@ from modelservice_operator import names
 from modelservice_operator.render.pod import metrics_path, metrics_port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelservice_operator.api.types import ModelServiceSpec
     from modelservice_operator.rollout.situation import Entry
 
@@ -32,22 +34,24 @@ def controller_revision(namespace: str, service: str, entry: Entry, decided: Bod
 
 
 def pin(namespace: str, service: str, revision: str, digest: str) -> Body:
-    """Return the ConfigMap that holds later fetches of a revision to what the first one found."""
+    """Return the ConfigMap that holds later fetches of a revision to what the first one found; nobody can edit it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(namespace, service, revision, {names.REVISION: revision}),
         "data": {"digest": digest},
+        "immutable": True,
     }
 
 
-def deployment(namespace: str, service: str, entry: Entry, replicas: int) -> Body:
+def deployment(namespace: str, service: str, entry: Entry, replicas: int, promised: int) -> Body:
     """Return the Deployment of a revision, with exactly the template that the ledger holds."""
     labels = {names.NAME: service, names.REVISION: entry.name}
+    notes = {names.PROMISED: str(promised)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}),
+        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}, notes),
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
@@ -62,11 +66,10 @@ def deployment(namespace: str, service: str, entry: Entry, replicas: int) -> Bod
 
 def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffic: tuple[str, ...]) -> Body:
     """Return the Service that carries requests to the revisions in `traffic`: none, one, or exactly two."""
-    annotations = dict(spec.service.annotations)
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(namespace, name, name, {}, annotations),
+        "metadata": _metadata(namespace, name, name, {}, spec.service.annotations),
         "spec": {
             "type": spec.service.type.value,
             "selector": {names.NAME: name} | _narrowed(traffic),
@@ -94,13 +97,13 @@ def metrics_service(namespace: str, service: str, spec: ModelServiceSpec) -> Bod
 
 
 def _metadata(
-    namespace: str, service: str, name: str, labels: dict[str, str], annotations: dict[str, str] | None = None
+    namespace: str, service: str, name: str, labels: dict[str, str], annotations: Mapping[str, str] | None = None
 ) -> Body:
     return {
         "name": name,
         "namespace": namespace,
         "labels": names.service_labels(service) | labels,
-        **({"annotations": annotations} if annotations else {}),
+        **({"annotations": dict(annotations)} if annotations else {}),
     }
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
 from modelservice_operator.api.types import TORCH_METRICS_PORT, Accelerator, EnvVar, ModelServiceSpec, RuntimeName
 from modelservice_operator.config import AcceleratorClass, Config
 from modelservice_operator.render.overlay import BadOverlayError, merge
+from modelservice_operator.rollout.situation import fetches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Body = dict[str, Any]
 
@@ -51,8 +53,8 @@ def pod_template(name: str, revision: str, spec: ModelServiceSpec, config: Confi
     }
     overlay = spec.pod_template
     pod = merge(rendered, overlay.spec, "spec.podTemplate.spec")
-    _check(pod)
-    labels = dict(overlay.metadata.labels) | names.service_labels(name) | {names.REVISION: revision}
+    _check(pod, rendered)
+    labels = names.service_labels(name) | dict(overlay.metadata.labels) | {names.REVISION: revision}
     annotations = dict(overlay.metadata.annotations)
     return {"metadata": {"labels": labels, **({"annotations": annotations} if annotations else {})}, "spec": pod}
 
@@ -179,11 +181,12 @@ def _resources(spec: ModelServiceSpec, accelerator: _Devices | None) -> Body:
 # -- where the pod runs
 
 
+@dataclass(frozen=True, slots=True)
 class _Devices:
     """So many devices of a kind."""
 
-    def __init__(self, kind: AcceleratorClass, count: int) -> None:
-        self.kind, self.count = kind, count
+    kind: AcceleratorClass
+    count: int
 
 
 def _class_of(wanted: Accelerator | None, config: Config) -> _Devices | None:
@@ -255,16 +258,38 @@ def _ca_mounts(spec: ModelServiceSpec) -> list[Body]:
 # -- the overlay's limits
 
 
-def _check(pod: Mapping[str, Any]) -> None:
-    """Hold the overlay to what every user is held to."""
+def _check(pod: Mapping[str, Any], rendered: Mapping[str, Any]) -> None:
+    """Hold the overlay to what every user is held to, and to what Services, probes and the pin of the model rest on."""
     path = "spec.podTemplate.spec"
-    containers = {container.get("name"): container for container in pod.get("containers") or ()}
-    if names.SERVER not in containers:
+    server = next((each for each in pod.get("containers") or () if each["name"] == names.SERVER), None)
+    if server is None:
         raise BadOverlayError(f"{path} removes the container {names.SERVER}, which serves the model; keep it.")
-    for container in (*(pod.get("initContainers") or ()), *containers.values()):
-        for variable in container.get("env") or ():
-            if str(variable.get("name", "")).startswith("NVIDIA_"):
+    if fetches(rendered) and not fetches(pod):
+        raise BadOverlayError(
+            f"{path} removes the init container {names.FETCH}, which brings and checks the model; keep it."
+        )
+    ours = {port["name"]: port["containerPort"] for port in rendered["containers"][0]["ports"]}
+    kept = {port.get("name"): port["containerPort"] for port in server.get("ports") or ()}
+    if moved := [name for name in ours if kept.get(name) != ours[name]]:
+        raise BadOverlayError(
+            f"{path} removes or renames port {moved[0]} of container {names.SERVER}; keep it, its number is set in "
+            "spec.runtime."
+        )
+    for container in _containers(pod):
+        for port in container.get("ports") or ():
+            if container is not server and port.get("name") in ours:
                 raise BadOverlayError(
-                    f"{path}: container {container.get('name')} sets {variable['name']}; NVIDIA_* variables would hand "
+                    f"{path}: container {container['name']} names a port {port['name']} as {names.SERVER} does; the "
+                    "Service finds its port by that name, choose another."
+                )
+        for variable in container.get("env") or ():
+            if variable["name"].startswith("NVIDIA_"):
+                raise BadOverlayError(
+                    f"{path}: container {container['name']} sets {variable['name']}; NVIDIA_* variables would hand "
                     "out GPUs past the scheduler, ask for devices in spec.accelerator."
                 )
+
+
+def _containers(pod: Mapping[str, Any]) -> Iterator[Body]:
+    yield from pod.get("initContainers") or ()
+    yield from pod["containers"]

@@ -145,7 +145,7 @@ def starts_the_first(seen: Situation) -> Plan | None:
     if own.ready or seen.replicas == 0:
         return _promote(seen, desired)
     message = f"Waiting for the first ready pod of revision {desired.name}."
-    return Plan(Phase.STARTING, message, None, {desired.name: _allowed(seen, desired)})
+    return Plan(Phase.STARTING, message, None, {desired.name: _allowed(seen, desired.name)})
 
 
 def returns_to_stable(seen: Situation) -> Plan | None:
@@ -197,8 +197,8 @@ def holds_stable(seen: Situation) -> Plan | None:
         return None
     if others := _others_with_pods(seen, stable.name):
         message = f"Waiting until the pods of revision {others[0]} are gone."
-        return Plan(Phase.RETURNING, message, None, {stable.name: seen.replicas}, (stable.name,))
-    return Plan(Phase.SETTLED, "", None, {stable.name: seen.replicas}, (stable.name,))
+        return Plan(Phase.RETURNING, message, None, {stable.name: _allowed(seen, stable.name)}, (stable.name,))
+    return Plan(Phase.SETTLED, "", None, {stable.name: _allowed(seen, stable.name)}, (stable.name,))
 
 
 def waits_for_a_third_to_go(seen: Situation) -> Plan | None:
@@ -208,7 +208,7 @@ def waits_for_a_third_to_go(seen: Situation) -> Plan | None:
     if not others:
         return None
     message = f"Revision {seen.desired} starts when the pods of revision {others[0]} are gone."
-    replicas = {stable.name: seen.replicas, seen.desired: seen.workload(seen.desired).wanted}
+    replicas = {stable.name: _allowed(seen, stable.name), seen.desired: seen.workload(seen.desired).wanted}
     return Plan(Phase.WAITING, message, None, replicas, (stable.name,))
 
 
@@ -216,9 +216,10 @@ def is_paused(seen: Situation) -> Plan | None:
     """`spec.rollout.paused` holds starts and promotions; the promised number is kept up meanwhile."""
     if not seen.paused:
         return None
+    stable = _stable(seen)
     message = f"Revision {seen.desired} starts when spec.rollout.paused is false."
-    replicas = {_stable(seen).name: seen.replicas, seen.desired: seen.workload(seen.desired).wanted}
-    return Plan(Phase.PAUSED, message, None, replicas, (_stable(seen).name,))
+    replicas = {stable.name: _allowed(seen, stable.name), seen.desired: seen.workload(seen.desired).wanted}
+    return Plan(Phase.PAUSED, message, None, replicas, (stable.name,))
 
 
 def tries_the_desired(seen: Situation) -> Plan:
@@ -226,7 +227,7 @@ def tries_the_desired(seen: Situation) -> Plan:
     stable, desired = _stable(seen), _entry(seen, seen.desired)
     if seen.replicas == 0:  # no pod will ever prove it, and none serves
         return _promote(seen, desired)
-    replicas = {stable.name: seen.replicas, desired.name: 1}
+    replicas = {stable.name: _allowed(seen, stable.name), desired.name: 1}
     if not seen.workload(desired.name).available:
         message = f"Waiting until the first pod of revision {desired.name} is available."
         return Plan(Phase.ROLLING, message, None, replicas, (stable.name,))
@@ -259,10 +260,10 @@ def _shift(seen: Situation, losing: str, gaining: str, *, may_gain: bool = True)
     promised = seen.replicas
     keep = promised - _serving(seen, gaining)
     # The promise may have grown, or the gaining side lost pods: the losing side helps as far as the extra pod allows.
-    kept = keep if lose.wanted >= keep else max(lose.wanted, min(keep, promised + 1 - gain.occupied))
+    most = min(keep, promised + 1 - gain.occupied, _allowed(seen, losing))
+    kept = keep if lose.wanted >= keep else max(lose.wanted, most)
     room = promised + 1 - max(lose.occupied, kept)
-    limit = _allowed(seen, _entry(seen, gaining))
-    grown = min(limit, max(gain.wanted, room)) if may_gain else min(gain.wanted, promised)
+    grown = min(_allowed(seen, gaining), max(gain.wanted, room)) if may_gain else min(gain.wanted, promised)
     return {losing: kept, gaining: grown}
 
 
@@ -272,9 +273,15 @@ def _serving(seen: Situation, name: str) -> int:
     return min(workload.available, workload.wanted, seen.replicas)
 
 
-def _allowed(seen: Situation, entry: Entry) -> int:
-    """How many pods a revision may have: one until its first fetch has pinned the model, so that all run the same."""
-    return seen.replicas if entry.pinned else min(seen.replicas, 1)
+def _allowed(seen: Situation, name: str) -> int:
+    """How many pods a revision may have: one until its first fetch has pinned the model, so that all run the same.
+
+    A fetch of the user's own may end without saying what it found; and no pod that runs goes because a pin was lost.
+    """
+    workload = seen.workload(name)
+    if _entry(seen, name).pinned or workload.fetched is not None:
+        return seen.replicas
+    return min(seen.replicas, max(1, workload.wanted))
 
 
 def _promote(seen: Situation, entry: Entry) -> Plan:

@@ -13,10 +13,21 @@ from modelservice_operator.rollout.situation import Trouble, Workload
 
 Body = Mapping[str, Any]
 
-_PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
-_CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_PULL_REASONS = {
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImageInspectError",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+}
+_START_REASONS = {"CreateContainerError", "RunContainerError"}  # while it is tried
+_START_FAILURES = {"ContainerCannotRun", "StartError"}  # once it was
 # The kubelet alternates between two texts while it backs off; without its preamble they are one.
-_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: ErrImagePull: )?')
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: [A-Z]\w+: )?')
+# A refused pod has another name at each try.
+_REFUSED_POD = re.compile(r'^pods "[^"]*" is forbidden: ')
 _LONGEST_WORDS = 400
 
 
@@ -26,37 +37,21 @@ def workload(deployment: Body | None, pods: Iterable[Body]) -> Workload:
     A Deployment's status counts only as far as its controller has seen the spec: what was given up a moment ago is no
     longer available, and what was asked for is already occupied.
     """
-    pods = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
-    troubles = sorted({found for pod in pods if (found := trouble(pod)) is not None}, key=lambda each: each.message)
+    pods = [pod for pod in pods if _is_alive(pod)]
+    found = {each for pod in pods if (each := trouble(pod)) is not None}
     if deployment is None:
-        return Workload(exists=False, pods=len(pods), troubles=tuple(troubles))
+        return Workload(exists=False, pods=len(pods), troubles=_sorted(found))
     wanted = deployment["spec"].get("replicas", 1)
     status = deployment.get("status") or {}
-    refused = [_refused(condition) for condition in status.get("conditions") or () if _is_refusal(condition)]
+    found |= {_refused(condition) for condition in status.get("conditions") or () if _is_refusal(condition)}
     return Workload(
         wanted=wanted,
         pods=max(status.get("replicas", 0), len(pods)),
         ready=min(status.get("readyReplicas", 0), wanted),
         available=min(status.get("availableReplicas", 0), wanted),
-        troubles=(*refused, *troubles),
+        troubles=_sorted(found),
+        fetched=_fetched(deployment, pods),
     )
-
-
-def found_digest(pods: Iterable[Body]) -> str | None:
-    """Return the digest that a pod's fetch container reports, of the oldest pod that does."""
-    for pod in sorted(pods, key=lambda each: str(each["metadata"]["creationTimestamp"])):
-        for container in _statuses(pod, "initContainerStatuses"):
-            if container["name"] == names.FETCH:
-                digest = _report(_ended(container)).get("digest")
-                if isinstance(digest, str):
-                    return digest
-    return None
-
-
-def unscheduled(pods: Iterable[Body]) -> str | None:
-    """Return the scheduler's words about a pod that has no node, or None when all have one."""
-    words = sorted(found for pod in pods if (found := _scheduler_says(pod)) is not None)
-    return words[0] if words else None
 
 
 def trouble(pod: Body) -> Trouble | None:
@@ -65,41 +60,79 @@ def trouble(pod: Body) -> Trouble | None:
         return Trouble(Reason.UNSCHEDULABLE, words)
     for kind in ("initContainerStatuses", "containerStatuses"):
         for container in _statuses(pod, kind):
-            if (found := _container_trouble(container)) is not None:
+            ends_well = kind == "initContainerStatuses"
+            if (found := _container_trouble(container, ends_well=ends_well)) is not None:
                 return found
     return None
 
 
-def _container_trouble(container: Body) -> Trouble | None:
+def _is_alive(pod: Body) -> bool:
+    """Tell whether a pod counts.
+
+    One that is being deleted does not, nor one that has ended (evicted pods stay, to be looked at), nor one that was
+    taken out of its ReplicaSet by its labels, as people do with a pod that they want to look at.
+    """
+    is_controlled = any(owner.get("controller") for owner in pod["metadata"].get("ownerReferences") or ())
+    has_ended = (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
+    return is_controlled and not has_ended and not pod["metadata"].get("deletionTimestamp")
+
+
+def _sorted(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
+    """Put first what somebody must mend; waiting for capacity is no failure."""
+    return tuple(sorted(troubles, key=lambda each: (each.waits_for_capacity, each.sentence)))
+
+
+def _fetched(deployment: Body, pods: Iterable[Body]) -> str | None:
+    """Return the digest that the first fetch found; empty if it did not say, None before a fetch has ended well."""
+    since = deployment["metadata"]["creationTimestamp"]  # pods of an earlier Deployment of the name do not count
+    own = [pod for pod in pods if pod["metadata"]["creationTimestamp"] >= since]
+    for pod in sorted(own, key=lambda each: str(each["metadata"]["creationTimestamp"])):
+        for container in _statuses(pod, "initContainerStatuses"):
+            ended = _ended(container)
+            if container["name"] == names.FETCH and ended.get("exitCode") == 0:
+                return str(_report(ended).get("digest", ""))
+    return None
+
+
+def _container_trouble(container: Body, *, ends_well: bool) -> Trouble | None:
     name, state = container["name"], container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason, words = waiting.get("reason", ""), waiting.get("message", "")
     if reason in _PULL_REASONS:
-        words = _BACK_OFF.sub("", words) or "it cannot be pulled"
-        return Trouble(Reason.IMAGE_PULL_FAILED, f'Image "{container["image"]}" of container {name}: {words}')
-    if reason in _CONFIG_REASONS:
+        message = f'Image "{container["image"]}" of container {name} cannot be pulled'
+        return Trouble(Reason.IMAGE_PULL_FAILED, message, _BACK_OFF.sub("", words))
+    if reason == "CreateContainerConfigError":
         return Trouble(Reason.CONFIG_MISSING, f"Container {name} cannot be created: {words}")
-    if reason == "CrashLoopBackOff" or "terminated" in state:
-        return _exit_trouble(container, _ended(container))
+    if reason in _START_REASONS:
+        return Trouble(Reason.CRASH_LOOP, f"Container {name} cannot be started", words)
     if container.get("ready") or container.get("started"):
         return None
     # Started again after a failure and not up yet: still the same trouble, or the status would flap with each try.
-    return _exit_trouble(container, _ended(container)) if container.get("restartCount") else None
+    if reason == "CrashLoopBackOff" or "terminated" in state or container.get("restartCount"):
+        return _exit_trouble(container, _ended(container), ends_well=ends_well)
+    return None
 
 
-def _exit_trouble(container: Body, ended: Body) -> Trouble | None:
-    if not ended or ended.get("exitCode") == 0:
+def _exit_trouble(container: Body, ended: Body, *, ends_well: bool) -> Trouble | None:
+    if not ended or (ends_well and ended.get("exitCode") == 0):
         return None
-    name, report = container["name"], _report(ended)
+    name, report, words = container["name"], _report(ended), " ".join(str(ended.get("message", "")).split())
+    is_fetch = name == names.FETCH
     if isinstance(report.get("message"), str):
-        default = Reason.FETCH_FAILED if name == names.FETCH else Reason.LOAD_FAILED
+        default = Reason.FETCH_FAILED if is_fetch else Reason.LOAD_FAILED
         is_mismatch = report.get("reason") == Reason.DIGEST_MISMATCH
         return Trouble(Reason.DIGEST_MISMATCH if is_mismatch else default, report["message"])
     why = ended.get("reason", "Error")
-    last_words = " ".join(str(ended.get("message", "")).split())[-_LONGEST_WORDS:]
-    sentence = f"Container {name} exits with code {ended.get('exitCode')} ({why})"
-    reason = Reason.FETCH_FAILED if name == names.FETCH else Reason.CRASH_LOOP
-    return Trouble(reason, f"{sentence}: {last_words}" if last_words else f"{sentence}.")
+    if why in _START_FAILURES:
+        return Trouble(Reason.CRASH_LOOP, f"Container {name} cannot be started", words)
+    message = f"Container {name} exits with code {ended.get('exitCode')} ({why})"
+    return Trouble(Reason.FETCH_FAILED if is_fetch else Reason.CRASH_LOOP, message, _last(words))
+
+
+def _last(words: str) -> str:
+    """Return the end of what a container said, from the beginning of a word."""
+    end = words[-_LONGEST_WORDS:]
+    return end if end == words else end.partition(" ")[2] or end
 
 
 def _scheduler_says(pod: Body) -> str | None:
@@ -115,7 +148,9 @@ def _is_refusal(condition: Body) -> bool:
 
 def _refused(condition: Body) -> Trouble:
     """Quotas and admission policies refuse pods; the Deployment has their words."""
-    return Trouble(Reason.WAITING_FOR_CAPACITY, str(condition.get("message", "")))
+    words = _REFUSED_POD.sub("", str(condition.get("message", "")))
+    is_full = "exceeded quota" in words or "insufficient quota" in words
+    return Trouble(Reason.WAITING_FOR_CAPACITY if is_full else Reason.REJECTED, f"Its pods are refused: {words}")
 
 
 def _statuses(pod: Body, kind: str) -> list[Body]:

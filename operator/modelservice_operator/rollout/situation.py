@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from modelservice_operator.api.reasons import Reason
 from modelservice_operator.names import FETCH
 
 if TYPE_CHECKING:
@@ -38,21 +39,31 @@ class Entry:
     @property
     def pinned(self) -> bool:
         """Tell whether all pods of the revision are sure to run the same bytes."""
-        return bool(self.digest) or not fetches(self.template)
+        return bool(self.digest) or not fetches(self.template.get("spec") or {})
 
 
-def fetches(template: Mapping[str, Any]) -> bool:
-    """Tell whether pods of this template fetch a model; a model in an image of the user's is not fetched."""
-    containers = (template.get("spec") or {}).get("initContainers") or ()
-    return any(container.get("name") == FETCH for container in containers)
+def fetches(pod: Mapping[str, Any]) -> bool:
+    """Tell whether a pod of this spec fetches a model; a model in an image of the user's is not fetched."""
+    return any(container.get("name") == FETCH for container in pod.get("initContainers") or ())
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a pod does not serve: a reason from `api.reasons` and a sentence in the words of who refused."""
+    """Why a pod does not serve, in the words of who refused."""
 
-    reason: str
+    reason: Reason
     message: str
+    words: str = ""  # last words, which may differ from try to try by times and addresses
+
+    @property
+    def sentence(self) -> str:
+        """The message with the last words."""
+        return f"{self.message}: {self.words}" if self.words else self.message
+
+    @property
+    def waits_for_capacity(self) -> bool:
+        """Tell whether nothing is wrong with the pod but that there is no room for it."""
+        return self.reason in {Reason.UNSCHEDULABLE, Reason.WAITING_FOR_CAPACITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Workload:
     available: int = 0  # ready for minReadySeconds
     exists: bool = True
     troubles: tuple[Trouble, ...] = ()
+    fetched: str | None = None  # digest that the first fetch reports; empty: it reports none, None: it has not ended
 
     @property
     def occupied(self) -> int:

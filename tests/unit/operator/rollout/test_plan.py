@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from modelservice_operator.api.reasons import Reason
 from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Record, collectable, decide, removable
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
 FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
-CRASH = Trouble("CrashLoop", "container server exits with code 1")
+CRASH = Trouble(Reason.CRASH_LOOP, "container server exits with code 1")
 
 
 def promoted(name: str, number: int = 1, **more: object) -> Entry:
@@ -27,6 +28,25 @@ def test_a_new_service_records_its_revision_before_anything_else() -> None:
 def test_an_unpinned_model_starts_one_pod_until_its_first_fetch_has_pinned_it() -> None:
     assert decide(Situation("a", 3, (Entry("a", 1, template=FETCHES),))).replicas == {"a": 1}
     assert decide(Situation("a", 3, (Entry("a", 1, template=FETCHES, digest="sha256:1"),))).replicas == {"a": 3}
+
+
+def test_a_fetch_that_does_not_say_what_it_found_holds_nothing_up() -> None:
+    load = {"a": Workload(wanted=1, pods=1, fetched="")}
+    assert decide(Situation("a", 3, (Entry("a", 1, template=FETCHES),), load)).replicas == {"a": 3}
+
+
+def test_a_service_that_was_promoted_without_a_pod_pins_its_model_with_one_before_it_grows() -> None:
+    stable = promoted("a", template=FETCHES)
+    assert decide(Situation("a", 3, (stable,), {"a": running(0)}, frozenset("a"))).replicas == {"a": 1}
+    assert decide(Situation("b", 3, (stable, Entry("b", 2)), {"a": running(0)}, frozenset("a"))).replicas["a"] == 1
+
+
+def test_a_lost_pin_takes_no_pod_away() -> None:
+    stable = promoted("a", template=FETCHES)
+    assert decide(Situation("a", 3, (stable,), {"a": running(3)}, frozenset("a"))).replicas == {"a": 3}
+    ledger = (stable, Entry("b", 2, verdict=Verdict.PASSED, template=FETCHES))
+    rolling = Situation("b", 3, ledger, {"a": running(1), "b": running(2)}, frozenset("ab"))
+    assert decide(rolling).replicas == {"a": 1, "b": 2}
 
 
 def test_the_first_ready_pod_of_the_first_revision_promotes_it() -> None:
@@ -100,7 +120,7 @@ def test_a_third_spec_waits_for_a_healthy_roll_and_ends_a_failing_one() -> None:
     assert decide(healthy).replicas == {"a": 1, "b": 2}
     assert "c starts when the roll to b is complete" in decide(healthy).message
     failing = Situation("c", 3, ledger, {"a": running(2), "b": running(2, CRASH, available=1)}, frozenset("ab"))
-    assert decide(failing).ledger == Judge("b", Verdict.SUPERSEDED, reason="CrashLoop")
+    assert decide(failing).ledger == Judge("b", Verdict.SUPERSEDED, reason=Reason.CRASH_LOOP)
 
 
 def test_a_third_revision_must_be_gone_before_a_candidate_starts() -> None:

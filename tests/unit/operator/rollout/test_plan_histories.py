@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelservice_operator.api.reasons import Reason
 from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Plan, Record, decide
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
 FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
+CRASH = Trouble(Reason.CRASH_LOOP, "it crashes")
 SPECS = ("a", "b", "c")
 
 
@@ -40,7 +42,9 @@ class World:
                 pods=len(self.pods.get(name, [])),
                 ready=sum(pod.ready for pod in self.pods.get(name, [])),
                 available=sum(pod.available for pod in self.pods.get(name, [])),
-                troubles=(Trouble("CrashLoop", "it crashes"),) if name in self.broken and self.wanted[name] else (),
+                troubles=(Trouble(Reason.CRASH_LOOP, "it crashes"),)
+                if name in self.broken and self.wanted[name]
+                else (),
             )
             for name in self.wanted
         }
@@ -87,6 +91,8 @@ class World:
             entry = self.ledger[name]
             assert entry.promotion or entry.verdict is not Verdict.UNDECIDED, "traffic before the ledger"
         assert plan.phase is Phase.SETTLED or plan.message, "waits and does not say for what"
+        for name, entry in self.ledger.items():
+            assert entry.pinned or after.get(name, 0) <= max(1, self.wanted.get(name, 0)), "a second pod before the pin"
 
     # -- what the cluster does by itself
 

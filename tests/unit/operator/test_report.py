@@ -1,0 +1,389 @@
+"""The table of conditions (docs/conditions.md), row by row; what moves a status, and what must not."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelservice_operator.api.reasons import Reason
+from modelservice_operator.api.status import ModelServiceStatus
+from modelservice_operator.observe import Problem, Seen
+from modelservice_operator.report import changes, status
+from modelservice_operator.rollout.plan import decide
+from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
+from unit.operator.makers import DIGEST, Body, children, entry, parsed, promoted, service, traffic_service
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
+STABLE = promoted(digest=DIGEST, spec={"model": {"uri": "pvc://models/m"}})
+PASSED = entry("m-2", 2, verdict=Verdict.PASSED, digest=DIGEST)
+CRASH = Trouble(Reason.CRASH_LOOP, "Container server exits with code 1 (Error)", "KeyError: 'a'")
+UNSCHEDULABLE = Trouble(Reason.UNSCHEDULABLE, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+QUOTA = Trouble(Reason.WAITING_FOR_CAPACITY, "Its pods are refused: exceeded quota: gpus")
+
+
+def load(wanted: int, ready: int | None = None, *troubles: Trouble) -> Workload:
+    up = wanted if ready is None else ready
+    return Workload(wanted=wanted, pods=wanted, ready=up, available=up, troubles=troubles)
+
+
+def saw(
+    desired: str = "m-1",
+    replicas: int = 3,
+    *,
+    ledger: tuple[Entry, ...] = (STABLE,),
+    traffic: str = "m-1",
+    paused: bool = False,
+    problem: Problem | None = None,
+    before: Body | None = None,
+    spec: Body | None = None,
+    **workloads: Workload,
+) -> Seen:
+    """What is seen; `workloads` are named after the revision without its dash: `m1=load(3)`."""
+    named = {f"{name[0]}-{name[1:]}": workload for name, workload in workloads.items()}
+    carriers = frozenset(traffic.split())
+    situation = Situation(desired, replicas, ledger, named, carriers, paused)
+    body = service(status=before, **spec or {})
+    return Seen(body, children(traffic_service(*carriers)), situation, parsed(**spec or {}), problem=problem)
+
+
+def told(seen: Seen, now: str = NOW) -> Body:
+    plan = decide(seen.situation) if seen.situation.desired else None
+    return status(seen, plan, seen.problem, now)
+
+
+def conditions(seen: Seen) -> dict[str, tuple[str, str]]:
+    return {each["type"]: (each["status"], each["reason"]) for each in told(seen)["conditions"]}
+
+
+def message(seen: Seen, kind: str = "Ready") -> str:
+    return next(str(each["message"]) for each in told(seen)["conditions"] if each["type"] == kind)
+
+
+def kstatus(seen: Seen) -> str:
+    """What tools that follow kstatus read: Stalled is Failed, else Reconciling or not Ready is InProgress."""
+    found = {kind: holds for kind, (holds, _) in conditions(seen).items()}
+    if found.get("Stalled") == "True":
+        return "Failed"
+    return "InProgress" if "Reconciling" in found or found["Ready"] != "True" else "Current"
+
+
+# -- the table
+
+
+SETTLED = saw(m1=load(3))
+ROLLING = saw("m-2", ledger=(STABLE, PASSED), traffic="m-1 m-2", m1=load(3), m2=load(1))
+CANDIDATE = saw("m-2", ledger=(STABLE, entry("m-2", 2)), m1=load(3), m2=load(1, 0))
+FIRST = saw(ledger=(entry(),), traffic="", m1=load(1, 0))
+
+
+def candidate(trouble: Trouble) -> Seen:
+    return saw("m-2", ledger=(STABLE, entry("m-2", 2)), m1=load(3), m2=load(1, 0, trouble))
+
+
+@pytest.mark.parametrize(
+    ("seen", "ready", "available", "expected"),
+    [
+        (SETTLED, ("True", "Ready"), "True", "Current"),
+        (ROLLING, ("False", "RollingOut"), "True", "InProgress"),
+        (CANDIDATE, ("False", "RollingOut"), "True", "InProgress"),
+        (FIRST, ("False", "ModelLoading"), "False", "InProgress"),
+        (saw(m1=load(3, 2)), ("False", "ModelLoading"), "True", "InProgress"),
+        (
+            saw("m-2", paused=True, m1=load(3), ledger=(STABLE, entry("m-2", 2))),
+            ("False", "Paused"),
+            "True",
+            "InProgress",
+        ),
+        (saw(paused=True, traffic="", ledger=(entry(),)), ("False", "Paused"), "False", "InProgress"),
+        (candidate(CRASH), ("False", "CrashLoop"), "True", "InProgress"),
+        (candidate(UNSCHEDULABLE), ("False", "WaitingForCapacity"), "True", "InProgress"),
+        (candidate(QUOTA), ("False", "WaitingForCapacity"), "True", "InProgress"),
+        (saw(m1=load(3, 0, CRASH)), ("False", "CrashLoop"), "False", "InProgress"),
+        (saw(replicas=0, m1=load(0)), ("True", "ScaledToZero"), "False", "Current"),
+        (
+            saw(problem=Problem(Reason.NAME_CONFLICT, "Service 'm' belongs to others."), m1=load(3)),
+            ("False", "NameConflict"),
+            "True",
+            "Failed",
+        ),
+        (saw("", problem=Problem(Reason.BAD_OVERLAY, "No."), traffic=""), ("False", "BadOverlay"), "False", "Failed"),
+    ],
+    ids=[
+        "in force",
+        "rolling",
+        "candidate without traffic",
+        "first pod loads",
+        "not all pods are ready yet",
+        "paused",
+        "paused before the first",
+        "candidate crashes",
+        "candidate has no node",
+        "candidate is refused by a quota",
+        "all pods crash",
+        "zero by choice",
+        "name conflict",
+        "invalid before the first",
+    ],
+)
+def test_the_table_of_conditions(seen: Seen, ready: tuple[str, str], available: str, expected: str) -> None:
+    found = conditions(seen)
+    assert found["Ready"] == ready
+    assert found["Available"][0] == available
+    assert kstatus(seen) == expected
+    assert found.get("Reconciling") == (("True", ready[1]) if expected == "InProgress" else None)
+    assert found.get("Stalled") == (("True", ready[1]) if expected == "Failed" else None)
+
+
+def test_every_condition_is_about_the_generation_that_was_seen() -> None:
+    found = told(SETTLED)
+    assert found["observedGeneration"] == 3
+    assert {each["observedGeneration"] for each in found["conditions"]} == {3}
+
+
+def test_a_problem_is_told_in_its_own_words() -> None:
+    seen = saw(problem=Problem(Reason.NAME_CONFLICT, "Service 'm' belongs to others."), m1=load(3))
+    assert message(seen, "Stalled") == message(seen, "Ready") == "Service 'm' belongs to others."
+
+
+# -- Ready, once it was
+
+
+def settled_before(**more: Any) -> Body:  # noqa: ANN401 - as `saw`
+    return told(saw(m1=load(3), **more))
+
+
+def test_a_pod_that_goes_and_a_number_that_grows_leave_ready_as_it_is() -> None:
+    assert conditions(saw(m1=load(3, 2), before=settled_before()))["Ready"] == ("True", "Ready")
+    assert conditions(saw(replicas=9, m1=load(9, 3), before=settled_before()))["Ready"] == ("True", "Ready")
+    assert conditions(saw(m1=load(3, 2, CRASH), before=settled_before()))["Ready"] == ("True", "Ready")
+
+
+def test_ready_ends_with_the_last_ready_pod_and_comes_back_with_all() -> None:
+    down = saw(m1=load(3, 0), before=settled_before())
+    assert conditions(down)["Ready"] == ("False", "ModelLoading")
+    assert conditions(saw(m1=load(3, 1), before=told(down)))["Ready"][0] == "False"
+    assert conditions(saw(m1=load(3), before=told(down)))["Ready"][0] == "True"
+
+
+def test_zero_to_some_and_back() -> None:
+    none = told(saw(replicas=0, m1=load(0)))
+    grows = saw(replicas=2, m1=load(2, 0), before=none)
+    assert conditions(grows)["Ready"] == ("False", "ModelLoading")
+    assert conditions(saw(replicas=2, m1=load(2), before=told(grows)))["Ready"] == ("True", "Ready")
+    assert conditions(saw(replicas=0, m1=load(0), before=settled_before()))["Ready"] == ("True", "ScaledToZero")
+
+
+def test_a_new_revision_earns_ready_anew() -> None:
+    """It has taken over, with less than all pods; what was Ready before was another revision."""
+    taken_over = saw("m-2", ledger=(STABLE, promoted("m-2", 2)), traffic="m-2", m2=load(3, 2), before=settled_before())
+    assert conditions(taken_over)["Ready"] == ("False", "ModelLoading")
+
+
+# -- Scheduled
+
+
+GPU = {"accelerator": {"resource": "nvidia.com/gpu"}}
+
+
+def test_scheduled_is_there_where_devices_are_asked_for_or_a_pod_has_no_room() -> None:
+    assert "Scheduled" not in conditions(SETTLED)
+    assert "Scheduled" not in conditions(saw(replicas=0, m1=load(0), spec=GPU))
+    assert conditions(saw(m1=load(3), spec=GPU))["Scheduled"] == ("True", "Scheduled")
+    fifth = saw(m1=load(5, 4, UNSCHEDULABLE), spec=GPU)
+    assert conditions(fifth)["Scheduled"] == ("False", "Unschedulable")
+    assert message(fifth, "Scheduled") == UNSCHEDULABLE.message
+    assert conditions(candidate(UNSCHEDULABLE))["Scheduled"] == ("False", "Unschedulable")
+    assert conditions(candidate(QUOTA))["Scheduled"] == ("False", "WaitingForCapacity")
+
+
+# -- nothing flaps
+
+
+def test_a_transition_time_moves_with_the_status_of_its_condition_alone() -> None:
+    before = told(candidate(CRASH))
+    other_reason = {
+        each["type"]: each for each in told(saw(**_again(candidate(UNSCHEDULABLE), before)), LATER)["conditions"]
+    }
+    assert other_reason["Ready"]["reason"] == "WaitingForCapacity"
+    assert other_reason["Ready"]["lastTransitionTime"] == NOW
+    assert other_reason["Scheduled"]["lastTransitionTime"] == LATER
+    mended = {each["type"]: each for each in told(saw(m1=load(3), before=before), LATER)["conditions"]}
+    assert mended["Ready"]["lastTransitionTime"] == LATER
+    assert mended["Available"]["lastTransitionTime"] == NOW
+
+
+def _again(seen: Seen, before: Body) -> dict[str, Any]:
+    """The arguments of `saw` for the same candidate, with what was reported before."""
+    now = seen.situation
+    return {
+        "desired": now.desired,
+        "ledger": now.ledger,
+        "before": before,
+        **{name.replace("-", ""): workload for name, workload in now.workloads.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("once", "again"),
+    [
+        ("2026-01-01T00:00:05.123Z E fatal", "2026-01-01T00:05:11.9Z E fatal"),
+        ("dial 10.0.0.7:43562->10.0.0.1:53: timeout", "dial 10.0.0.7:39911->10.0.0.1:53: timeout"),
+        ("<Model object at 0x7f3c2a>", "<Model object at 0x7e11b0>"),
+        ("[pid 17] out of memory", "[pid 7] out of memory"),
+        ("gave up after 1200ms", "gave up after 1199ms"),
+        ("a cause", ""),
+    ],
+)
+def test_last_words_that_differ_with_each_try_are_told_once(once: str, again: str) -> None:
+    before = told(candidate(Trouble(CRASH.reason, CRASH.message, once)))
+    seen = saw(**_again(candidate(Trouble(CRASH.reason, CRASH.message, again)), before))
+    assert changes(before, told(seen, LATER)) == {}
+
+
+@pytest.mark.parametrize(
+    ("once", "again"),
+    [
+        (CRASH, Trouble(CRASH.reason, CRASH.message, "KeyError: 'b'")),
+        (CRASH, Trouble(CRASH.reason, "Container server exits with code 137 (OOMKilled)")),
+        (
+            Trouble(CRASH.reason, "m", "no such file: model-1.bin"),
+            Trouble(CRASH.reason, "m", "no such file: model-2.bin"),
+        ),
+        (Trouble(CRASH.reason, "m"), CRASH),
+        (UNSCHEDULABLE, Trouble(UNSCHEDULABLE.reason, UNSCHEDULABLE.message.replace("1 Insuf", "2 Insuf"))),
+    ],
+)
+def test_another_cause_is_told_at_once(once: Trouble, again: Trouble) -> None:
+    seen = saw(**_again(candidate(again), told(candidate(once))))
+    assert message(seen) == f"Revision m-2: {again.sentence}"
+
+
+def test_the_same_words_of_another_revision_are_told_anew() -> None:
+    before = told(candidate(CRASH))
+    third = saw("m-3", ledger=(STABLE, entry("m-3", 3)), m1=load(3), m3=load(1, 0, CRASH), before=before)
+    assert message(third) == f"Revision m-3: {CRASH.sentence}"
+
+
+EVERYTHING = [SETTLED, ROLLING, CANDIDATE, FIRST, candidate(CRASH), saw(m1=load(3, 1)), saw(replicas=0, m1=load(0))]
+
+
+@pytest.mark.parametrize("seen", EVERYTHING)
+def test_seeing_the_same_again_changes_nothing(seen: Seen) -> None:
+    before = told(seen)
+    again = Seen(seen.service | {"status": before}, seen.children, seen.situation, seen.spec, problem=seen.problem)
+    assert changes(before, told(again, LATER)) == {}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [saw("m-2", 5, ledger=(STABLE, PASSED), traffic="m-1 m-2", m1=load(n), m2=load(5 - n)) for n in range(1, 5)]
+    + [saw(replicas=n, m1=load(n, 1), before=settled_before()) for n in (3, 7)],
+)
+def test_no_message_counts_or_tells_the_time(seen: Seen) -> None:
+    for each in told(seen)["conditions"]:
+        assert not re.search(r"\d", re.sub(r"m-\d", "", each["message"])), each["message"]
+
+
+# -- the rest of the status
+
+
+def test_the_status_in_full_while_two_revisions_share_the_traffic() -> None:
+    found = told(saw("m-2", ledger=(STABLE, PASSED), traffic="m-1 m-2", m1=load(2), m2=load(2, 1)))
+    del found["conditions"]
+    assert found == {
+        "observedGeneration": 3,
+        "url": "http://m.ml.svc:8080",
+        "replicas": 4,
+        "readyReplicas": 3,
+        "selector": "modelservice.dev/name=m,modelservice.dev/revision in (m-1,m-2)",
+        "revisions": [
+            {
+                "name": "m-1",
+                "role": "Stable",
+                "model": f"pvc://models/m@{DIGEST}",
+                "replicas": 2,
+                "ready": 2,
+                "weight": "67%",
+            },
+            {"name": "m-2", "role": "Candidate", "model": f"@{DIGEST}", "replicas": 2, "ready": 1, "weight": "33%"},
+        ],
+        "rollout": {"phase": "Rolling", "revision": "m-2"},
+    }
+
+
+def test_a_candidate_without_traffic_has_no_weight_and_an_old_revision_is_previous() -> None:
+    assert [(each["role"], each["weight"]) for each in told(CANDIDATE)["revisions"]] == [
+        ("Stable", "100%"),
+        ("Candidate", "0%"),
+    ]
+    leaving = saw("m-2", ledger=(STABLE, promoted("m-2", 2)), traffic="m-2", m1=load(1), m2=load(3))
+    assert [(each["name"], each["role"]) for each in told(leaving)["revisions"]] == [
+        ("m-2", "Stable"),
+        ("m-1", "Previous"),
+    ]
+
+
+def test_two_revisions_without_a_ready_pod_have_no_weight() -> None:
+    dark = saw("m-2", ledger=(STABLE, PASSED), traffic="m-1 m-2", m1=load(2, 0), m2=load(2, 0))
+    assert {each["weight"] for each in told(dark)["revisions"]} == {"0%"}
+
+
+def test_an_old_line_of_the_ledger_without_pods_is_not_shown() -> None:
+    assert [each["name"] for each in told(saw(ledger=(STABLE, entry("m-0", 9)), m1=load(3)))["revisions"]] == ["m-1"]
+
+
+def test_before_the_first_promotion_the_selector_of_autoscalers_selects_nothing() -> None:
+    assert told(FIRST)["selector"] == "modelservice.dev/name=m,modelservice.dev/revision in (none)"
+
+
+def test_the_url_appears_with_the_service_and_stays() -> None:
+    nothing = Seen(service(), children(), FIRST.situation, parsed())
+    assert "url" not in told(nothing)
+    known = Seen(service(status={"url": "http://m.ml.svc:8080"}), children(), FIRST.situation, parsed())
+    assert told(known)["url"] == "http://m.ml.svc:8080"
+
+
+@pytest.mark.parametrize("seen", [*EVERYTHING, saw("", problem=Problem(Reason.INVALID_SPEC, "No."), traffic="")])
+def test_every_status_is_one_that_the_crd_allows(seen: Seen) -> None:
+    ModelServiceStatus.model_validate(told(seen), by_alias=True, by_name=False)
+
+
+# -- the patch
+
+
+def merged(target: Any, patch: Any) -> Any:  # noqa: ANN401 - any JSON
+    """RFC 7386, as the API server does it."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+JSON = st.recursive(
+    st.one_of(st.booleans(), st.integers(), st.text(max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
+    max_leaves=8,
+)
+STATUSES = st.dictionaries(st.sampled_from("abc"), JSON, max_size=3)
+
+
+@given(STATUSES, STATUSES)
+def test_the_patch_turns_the_old_status_into_the_new(old: Body, new: Body) -> None:
+    before = copy.deepcopy(old)
+    assert merged(old, changes(old, new)) == new
+    assert old == before
+
+
+@given(STATUSES)
+def test_what_is_equal_needs_no_patch(old: Body) -> None:
+    assert changes(old, copy.deepcopy(old)) == {}
