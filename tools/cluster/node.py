@@ -101,6 +101,11 @@ class Node:
             return
         with step(f"loading {archive.name} ({archive.stat().st_size / 1e6:.0f} MB) into the node"):
             self._import(archive)
+            # containerd's CRI lists an image's id when a name is new, but not when a name moves to another image.
+            for image in missing:
+                for name in image.names[:1]:
+                    tag = self._ctr("images", "tag", "--force", name, image.id)
+                    subprocess.run(tag, capture_output=True, check=True)
 
     def down(self) -> None:
         """Kill everything, whatever is left of it, and take back what the namespaces do not take with them."""
