@@ -274,6 +274,8 @@ async def test_status_and_scale_are_written_through_their_subresources(cluster: 
     with pytest.raises(Conflict):
         await cluster.patch_status(MODEL_SERVICES, namespace, "digits", stale)
 
-    scale = await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", 3)
+    with pytest.raises(Conflict):
+        await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", {"metadata": stale["metadata"], "spec": {"replicas": 2}})
+    scale = await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", {"spec": {"replicas": 3}})
     assert scale["kind"] == "Scale"
     assert (await cluster.get(MODEL_SERVICES, namespace, "digits"))["spec"]["replicas"] == 3

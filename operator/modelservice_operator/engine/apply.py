@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 HASH_ANNOTATION: Final = "modelservice.dev/applied-hash"
 ADOPT_ANNOTATION: Final = "modelservice.dev/adopt"
+_VERSION: Final = ("metadata", "resourceVersion")  # of a conditional write: what it was decided on, not what it wants
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +87,13 @@ class Applier:
         return write.answer
 
     async def scale(self, owner: Body, replicas: int) -> None:
-        """Write `spec.replicas` of the service through `/scale`, as an autoscaler does. The change wakes the key."""
-        await self._cluster.patch_scale(resource_of(owner), *_key(owner), replicas)
+        """Write `spec.replicas` of the service through `/scale`, as an autoscaler does, if nobody else did meanwhile.
+
+        The change wakes the key.
+        """
+        seen = {"resourceVersion": owner["metadata"]["resourceVersion"]}
+        patch = {"metadata": seen, "spec": {"replicas": replicas}}
+        await self._cluster.patch_scale(resource_of(owner), *_key(owner), patch)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered about the children of a service that is gone."""
@@ -142,7 +148,7 @@ class Applier:
 
     def _remember_mask(self, key: Key, wanted: Body, answer: Body) -> None:
         """Note the fields that the server itself (a webhook, a normalisation) stores differently from what we say."""
-        mask = differences(wanted, answer)
+        mask = differences(wanted, answer) - {_VERSION}
         if mask:
             fields = ", ".join(sorted(".".join(path) for path in mask))
             _log.info("The API server stores %s %s with other values than applied: %s", *_child(wanted), fields)

@@ -169,9 +169,9 @@ class Cluster:
         """Merge a patch (`{"status": ...}`) into the status; a `metadata.resourceVersion` in it is a precondition."""
         return await self._merge(resource, namespace, name, "status", patch)
 
-    async def patch_scale(self, resource: Resource, namespace: str, name: str, replicas: int) -> Body:
-        """Set the number of replicas through `/scale` and return the Scale object."""
-        return await self._merge(resource, namespace, name, "scale", {"spec": {"replicas": replicas}})
+    async def patch_scale(self, resource: Resource, namespace: str, name: str, patch: Body) -> Body:
+        """Merge a patch into the Scale object and return it; a `metadata.resourceVersion` in it is a precondition."""
+        return await self._merge(resource, namespace, name, "scale", patch)
 
     async def _merge(self, resource: Resource, namespace: str, name: str, subresource: str, patch: Body) -> Body:
         path = resource.path(namespace, name, subresource)
