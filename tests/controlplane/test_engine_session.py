@@ -274,8 +274,9 @@ async def test_status_and_scale_are_written_through_their_subresources(cluster: 
     with pytest.raises(Conflict):
         await cluster.patch_status(MODEL_SERVICES, namespace, "digits", stale)
 
+    late = {"metadata": stale["metadata"], "spec": {"replicas": 2}}
     with pytest.raises(Conflict):
-        await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", {"metadata": stale["metadata"], "spec": {"replicas": 2}})
+        await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", late)
     scale = await cluster.patch_scale(MODEL_SERVICES, namespace, "digits", {"spec": {"replicas": 3}})
     assert scale["kind"] == "Scale"
     assert (await cluster.get(MODEL_SERVICES, namespace, "digits"))["spec"]["replicas"] == 3
