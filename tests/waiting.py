@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,3 +33,11 @@ def until(
         time.sleep(0.1)  # between two looks, not instead of one
     seen = f"\n{details()}" if details else ""
     raise AssertionError(f"Waited {patience:.0f} s in vain until {what}; last seen: {last}{seen}")
+
+
+async def eventually(look: Callable[[], T], *, patience: float = PATIENCE_SECONDS) -> T:
+    """Let the loop go on until `look` returns something true, and return that."""
+    async with asyncio.timeout(patience):
+        while not (found := look()):  # noqa: ASYNC110 (what is looked at has no event to wait for)
+            await asyncio.sleep(0.01)  # between two looks, not instead of one
+    return found

@@ -26,7 +26,7 @@ class Proxy:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._faults: list[Callable[[web.Request], web.Response | None]] = []
-        self._streams: set[asyncio.Task[object]] = set()
+        self.streams: set[asyncio.Task[object]] = set()
         self.requests: list[web.Request] = []
         self.port = 0
 
@@ -38,8 +38,8 @@ class Proxy:
             )
 
     def cut_streams(self) -> None:
-        """Break every connection that is open."""
-        for task in self._streams:
+        """Break off every answer that is being sent."""
+        for task in self.streams:
             task.cancel()
 
     def credentials(self, directory: Path) -> Credentials:
@@ -55,13 +55,7 @@ class Proxy:
         body = await request.read()
         if self._faults and (response := self._faults.pop(0)(request)) is not None:
             return response
-        task = asyncio.current_task()
-        assert task is not None
-        self._streams.add(task)
-        try:
-            return await self._forward(request, body)
-        finally:
-            self._streams.discard(task)
+        return await self._forward(request, body)
 
     async def _forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
@@ -69,10 +63,16 @@ class Proxy:
             request.method, self._plane.url + request.raw_path, data=body, headers=headers, ssl=self._tls
         ) as answer:
             response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
-            await response.prepare(request)
-            with suppress(ConnectionError):
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+            task = asyncio.current_task()
+            assert task is not None
+            self.streams.add(task)
+            try:
+                await response.prepare(request)
+                with suppress(ConnectionError):
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
+            finally:
+                self.streams.discard(task)
             return response
 
     @asynccontextmanager
