@@ -423,6 +423,17 @@ class ModelServiceSpec(Block):
             holds=lambda spec: not spec.gives("serving") or spec.runtime.name is RuntimeName.TORCH,
         ),
         Rule(
+            message="the digest of a file:// model cannot be checked for a Custom runtime, only your server sees the "
+            "files; remove model.digest",
+            cel="!has(self.model.digest) || self.model.digest == '' || !self.model.uri.startsWith('file:') "
+            "|| !has(self.runtime) || self.runtime.name != 'Custom'",
+            holds=lambda spec: (
+                spec.model.digest == ""
+                or not spec.model.uri.startswith("file:")
+                or spec.runtime.name is not RuntimeName.CUSTOM
+            ),
+        ),
+        Rule(
             message="resources names the resource of accelerator; remove it there, accelerator.count is its number",
             cel="!has(self.accelerator) || !has(self.accelerator.resource) || !has(self.resources) "
             "|| !((has(self.resources.requests) && self.accelerator.resource in self.resources.requests) "

@@ -41,7 +41,8 @@ VALID: dict[str, Spec] = {
         replicas=3,
         rollout={"paused": True},
     ),
-    "a model in the image": spec(model={"uri": "file:///models/digits"}),
+    "a model in the image": spec(model={"uri": "file:///models/digits", "digest": DIGEST}),
+    "a model in an image of the user's": spec(model={"uri": "file:///models/digits", "digest": ""}, runtime=CUSTOM),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
     "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
     "empty blocks": spec(runtime={}, serving={}, resources={}, service={}, podTemplate={}, rollout={}),
@@ -114,6 +115,11 @@ INVALID: dict[str, Invalid] = {
     ),
     "batching for a custom server": Invalid(
         spec(runtime=CUSTOM, serving={"maxBatchSize": 2}), "spec", "serving is for the Torch runtime; remove it"
+    ),
+    "a digest that nobody can check": Invalid(
+        spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),
+        "spec",
+        "the digest of a file:// model cannot be checked for a Custom runtime",
     ),
     "no batch at all": Invalid(spec(serving={"maxBatchSize": 0}), "spec.serving.maxBatchSize"),
     "a duration without a unit": Invalid(
