@@ -58,7 +58,7 @@ class Config(Block):
 def load(path: Path) -> Config:
     """Read the file at `path`; raises ConfigError with a sentence for each key that is wrong."""
     try:
-        return parse(yaml.safe_load(path.read_text()) or {}, source=str(path))
+        return parse(yaml.safe_load(path.read_bytes()) or {}, source=str(path))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error}") from error
 
