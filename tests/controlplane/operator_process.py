@@ -17,7 +17,7 @@ from cluster.access import Access
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 NAMESPACE = "modelservice-system"
@@ -28,8 +28,16 @@ _CHART = "charts/modelservice-operator"
 class OperatorProcess:
     """Starts, ends and kills one operator; `writes` counts what it has asked the API server to change."""
 
-    def __init__(self, kubectl: Callable[..., str], admin: Path, directory: Path, port: int) -> None:
-        self._kubectl, self._directory, self._port = kubectl, directory, port
+    def __init__(
+        self,
+        kubectl: Callable[..., str],
+        admin: Path,
+        directory: Path,
+        port: int,
+        *,
+        program: Sequence[str] = (sys.executable, "-m", "modelservice_operator.cli"),
+    ) -> None:
+        self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
         self._process: subprocess.Popen[bytes] | None = None
         self.config = directory / "config.yaml"
         self.log = directory / "operator.log"
@@ -43,7 +51,7 @@ class OperatorProcess:
     def start(self) -> None:
         """Start the operator and wait until it is ready."""
         environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
-        command = [sys.executable, "-m", "modelservice_operator.cli", "run", f"--config={self.config}"]
+        command = [*self._program, "run", f"--config={self.config}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, f"--listen=127.0.0.1:{self._port}"], env=environment, stdout=log, stderr=log
