@@ -67,7 +67,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def _tool(folder: str, *arguments: str, **environment: str) -> None:
-    """Run one of the workshop's tools; where it says that this machine lacks something, its words are the reason to skip."""
+    """Run one of the workshop's tools; what it says this machine lacks is the reason to skip."""
     command = [sys.executable, str(ROOT / "tools" / folder), *arguments]
     ended = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     if ended.returncode == 2:
@@ -143,9 +143,7 @@ class Operator:
 
     def _helm(self, *arguments: str | Path) -> None:
         place = ["--kubeconfig", str(self.kubeconfig), "--namespace", SYSTEM]
-        ended = subprocess.run(
-            [binaries.path("helm"), *arguments, *place], capture_output=True, text=True, check=False
-        )
+        ended = subprocess.run([binaries.path("helm"), *arguments, *place], capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
 
 

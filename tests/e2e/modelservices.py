@@ -92,6 +92,17 @@ class ModelService:
         """Return everything of these kinds that carries its label."""
         return self._kubectl.items(",".join(kinds), self._selector)
 
+    def traces(self) -> list[str]:
+        """Return whatever bears its name or label, of any kind. Events are no children: they tell what was."""
+        kinds = self._kubectl("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
+        everything = self._kubectl.items(",".join(kind for kind in kinds if not kind.startswith("events")))
+        return [
+            f"{each['kind']}/{each['metadata']['name']}"
+            for each in everything
+            if each["metadata"]["name"].startswith(self.name)
+            or each["metadata"].get("labels", {}).get("modelservice.dev/name") == self.name
+        ]
+
     @property
     def _selector(self) -> str:
         return f"--selector=modelservice.dev/name={self.name}"

@@ -29,9 +29,7 @@ def busy(kubectl: Kubectl, operator: Operator, perceptron: Model) -> ModelServic
     return service
 
 
-def test_a_killed_pod_costs_no_request(
-    busy: ModelService, client: Client, perceptron: Model, kubectl: Kubectl
-) -> None:
+def test_a_killed_pod_costs_no_request(busy: ModelService, client: Client, perceptron: Model, kubectl: Kubectl) -> None:
     victim, survivor = busy.pods()
     with client.load("busy", perceptron.inputs) as load:
         load.until_answered_by(victim, survivor)
