@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
+import uuid
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING
 from modelservice_operator import config, names
 from modelservice_operator.api import crd
 from modelservice_operator.engine import log
+from modelservice_operator.engine.leader import Election, LostLeaseError
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
 from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
@@ -48,30 +53,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.configure()
     try:
         settings = config.load(options.config)
-        asyncio.run(_run(settings, options.namespace, options.listen))
-    except (config.ConfigError, NoCredentialsError, DeadPartError) as error:
+        asyncio.run(_run(settings, options))
+    except (config.ConfigError, NoCredentialsError, DeadPartError, LostLeaseError) as error:
         _log.error("%s", error)
         return 1
     return 0
 
 
-async def _run(settings: config.Config, namespaces: Sequence[str], listen: tuple[str | None, int]) -> None:
-    cluster = await Cluster.connect()
-    operator = Operator(
-        cluster,
-        KINDS,
-        watch=Watch(resources.MODEL_SERVICES, namespaces),
-        domain=lambda store, applier: Reconciler(settings, store, applier, lambda: datetime.now(UTC)),
-        namespaces=namespaces,
-        listen=listen,
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop)
-    try:
+async def _run(settings: config.Config, options: argparse.Namespace) -> None:
+    async with AsyncExitStack() as ends:
+        cluster = await Cluster.connect()
+        ends.push_async_callback(cluster.close)
+        election = None
+        if options.leader_elect:
+            # A session of its own: a renewal must not wait behind other requests.
+            port = await Cluster.connect()
+            ends.push_async_callback(port.close)
+            election = Election(port, options.lease_namespace, names.lease(settings.installation), _identity())
+        operator = Operator(
+            cluster,
+            KINDS,
+            watch=Watch(resources.MODEL_SERVICES, options.namespace),
+            domain=lambda store, applier: Reconciler(settings, store, applier, lambda: datetime.now(UTC)),
+            election=election,
+            namespaces=options.namespace,
+            listen=options.listen,
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, operator.stop)
         await operator.run()
-    finally:
-        await cluster.close()
+
+
+def _identity() -> str:
+    """Name this process for people (its pod) and for ever: a container that starts anew is another candidate."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:12]}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +105,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[HOST]:PORT",
         help="where /healthz, /readyz and /metrics are served (default: port 8080 of every address)",
     )
+    in_pod = os.environ.get("POD_NAMESPACE", "")
+    run.add_argument(
+        "--leader-elect",
+        type=_truth,
+        default=bool(in_pod),
+        metavar="true|false",
+        help="work only while holding a Lease, so that several operators may run (default: true in a pod)",
+    )
+    run.add_argument(
+        "--lease-namespace",
+        default=in_pod or "default",
+        metavar="NAME",
+        help="where the Lease is (default: $POD_NAMESPACE, else default)",
+    )
     commands.add_parser("crds", help="print the CustomResourceDefinition")
     return parser
 
@@ -96,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
 def _address(text: str) -> tuple[str | None, int]:
     host, _, port = text.rpartition(":")
     return host.strip("[]") or None, int(port)
+
+
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(text)
+    return text == "true"
 
 
 if __name__ == "__main__":

@@ -42,3 +42,8 @@ def service_labels(name: str) -> dict[str, str]:
 def metrics_service(name: str) -> str:
     """Name of the headless Service that is scraped."""
     return f"{name}-metrics"
+
+
+def lease(installation: str) -> str:
+    """Name of the Lease that the operators of one installation compete for."""
+    return f"{MANAGER}-{installation}"

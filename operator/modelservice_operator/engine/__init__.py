@@ -2,6 +2,7 @@
 
 operator     starts and stops everything in order; one dead part ends the process
 queue        which key next: de-duplicated, one worker per key, priorities, delays
+leader       which of several operators works
 store        what is known of the cluster, by key
 apply        the only writer
 containment  whether a live object holds what a manifest says

@@ -31,6 +31,10 @@ LONGEST_WORK_SECONDS: Final = Gauge(
     "modelservice_operator_longest_reconcile_seconds",
     "For how long the longest reconcile that is running has run.",
 )
+LEADING: Final = Gauge(
+    "modelservice_operator_leading",
+    "Whether this process holds the lease and works (1), or stands by (0).",
+)
 LOOP_LAG_SECONDS: Final = Gauge(
     "modelservice_operator_event_loop_lag_seconds",
     "By how much the event loop was late at the last heartbeat.",

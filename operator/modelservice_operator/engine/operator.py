@@ -3,10 +3,12 @@
     1. health pages; informers of the children begin to list
     2. the API server serves the services' kind, and all children are listed
     3. the services are listed: from here on the store is complete
-    4. workers, the services' watch, and a list of the services now and then
+    4. the services' watch, and a list of the services now and then
+    5. the lease is ours, where there are several operators: workers
 
 Each part lives as long as the process. A part that ends, ends the process with an error (and Kubernetes starts a new
-one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first.
+one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first, and then
+releases the lease.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
 from modelservice_operator.engine import log
 from modelservice_operator.engine.apply import Applier
 from modelservice_operator.engine.health import Heartbeat, serving
-from modelservice_operator.engine.metrics import RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
+from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
 from modelservice_operator.engine.queue import Priority, WorkQueue
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.kube.backoff import Backoff
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
+    from modelservice_operator.engine.leader import Election
     from modelservice_operator.kube.resources import Body, Resource
     from modelservice_operator.kube.session import Cluster
 
@@ -82,16 +85,21 @@ class Operator:
         *,
         watch: Watch,
         domain: Callable[[Store, Applier], Reconcile],
+        election: Election | None = None,
         namespaces: Sequence[str] = (),
         listen: tuple[str | None, int] = (None, 8080),
     ) -> None:
         """`domain` gets the store and the applier, and gives the function that brings one service to its spec.
 
-        That function returns when to look again; what it raises is logged and repeated later. No namespaces: all.
+        That function returns when to look again; what it raises is logged and repeated later. No election: this operator is
+        the only one. No namespaces: all.
         """
         self._cluster = cluster
         self._kinds = kinds
         self._watch = watch
+        self._election = election
+        if election is not None:
+            cluster.may_write = lambda: election.is_leading
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._listen = listen
         self._queue: WorkQueue[Key] = WorkQueue()
@@ -128,6 +136,8 @@ class Operator:
                 for task in (life, stopping):
                     task.cancel()
                 await asyncio.wait({life, stopping})
+                if self._election is not None:
+                    await self._election.release()
             if not life.cancelled():
                 life.result()
 
@@ -146,8 +156,18 @@ class Operator:
             await informer.listed.wait()
         await self._list_services()
         _log.info("Started: %s services, %s wait to be looked at", len(self._store.services()), self._queue.depth)
-        workers = [self._worker() for _ in range(_WORKERS)]
-        await _together([self._watch(self._deliver), self._list_services_now_and_then(), self._watchdog(), *workers])
+        await _together(
+            [self._watch(self._deliver), self._list_services_now_and_then(), self._watchdog(), self._lead()]
+        )
+
+    async def _lead(self) -> None:
+        """Work while we hold the lease, and all the time where there is none."""
+        holds = []
+        if self._election is not None:
+            await self._election.win()
+            holds = [self._election.hold()]
+        LEADING.set(1)
+        await _together([*holds, *(self._worker() for _ in range(_WORKERS))])
 
     async def _until_served(self) -> None:
         """Wait for the CRD: a watch that is started before it is served may stay blind."""

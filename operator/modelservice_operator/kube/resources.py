@@ -50,6 +50,7 @@ MODEL_SERVICES = Resource("modelservice.dev", "v1alpha1", "ModelService", "model
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 PODS = Resource("", "v1", "Pod", "pods")
 SERVICES = Resource("", "v1", "Service", "services")
 

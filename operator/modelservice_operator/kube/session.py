@@ -61,6 +61,9 @@ class Listing(NamedTuple):
 class Cluster:
     """The API server, as far as the operator needs it. Its methods raise `KubeError` and nothing else."""
 
+    may_write: Callable[[], bool] | None = None
+    """Asked before each request that may change something; the request is not sent when the answer is no."""
+
     def __init__(self, credentials: Credentials, reload: Callable[[], Credentials] = Credentials.load) -> None:
         """Take credentials, and where to get new ones when the server refuses these. Needs a running event loop."""
         self._credentials = credentials
@@ -152,6 +155,16 @@ class Cluster:
         path = resource.path(metadata["namespace"], metadata["name"])
         return await self._request("apply", resource, "PATCH", path, params=params, body=manifest, content_type=_APPLY)
 
+    async def create(self, resource: Resource, body: Body) -> Body:
+        """Create an object that must not exist yet (`AlreadyExists`), and return it."""
+        return await self._request("create", resource, "POST", resource.path(body["metadata"]["namespace"]), body=body)
+
+    async def replace(self, resource: Resource, body: Body) -> Body:
+        """Replace an object that must still have the resourceVersion of `body` (`Conflict`), and return it."""
+        metadata = body["metadata"]
+        path = resource.path(metadata["namespace"], metadata["name"])
+        return await self._request("replace", resource, "PUT", path, body=body)
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object with this UID; one that is gone already is fine."""
         options = {
@@ -196,6 +209,8 @@ class Cluster:
         async with self._slots:  # kept while throttled: that is the back pressure
             tries = 1
             while True:
+                if method != "GET" and self.may_write is not None and not self.may_write():
+                    raise Unavailable(f"Not sent, because another operator may lead by now: {method} {path}")
                 try:
                     async with self._exchange(
                         verb, resource, method, path, params=params, data=data, content_type=content_type
