@@ -11,7 +11,7 @@ import pytest
 from cluster import binaries, ports
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import install_crd, kubectl_of
-from controlplane.kubelet import Kubelet, crashing, serving
+from controlplane.kubelet import DIGEST, Kubelet, crashing, serving
 from controlplane.operator_process import OperatorProcess
 from waiting import until
 
@@ -282,3 +282,173 @@ def test_kstatus_reads_the_same_health_as_we_do(services: Services, kubelet: Kub
     services.apply(accelerator={"class": "none-such"})
     services.until("Stalled", "True")
     assert "Failed" in kstatus()
+
+
+def revisions(services: Services) -> list[Object]:
+    found: list[Object] = services.get("modelservice")["status"]["revisions"]
+    return found
+
+
+def test_a_first_revision_that_never_serves_gives_way_to_a_mended_one(services: Services, kubelet: Kubelet) -> None:
+    kubelet.state_of = lambda labels: serving() if "good" in labels else crashing("no such file")
+    services.apply(replicas=2)
+    services.until("Ready", "False", "CrashLoop")
+    services.apply(replicas=2, podTemplate={"metadata": {"labels": {"good": "yes"}}})
+    services.until("Ready", "True")
+    assert len(services.all("deployments")) == 1
+
+
+def test_a_crash_that_is_told_once_writes_nothing_at_the_next_tries(
+    services: Services, kubelet: Kubelet, operator: OperatorProcess
+) -> None:
+    kubelet.state_of = lambda _: crashing("2026-01-01T00:00:01Z fatal: out of paper (pid 7)")
+    services.apply()
+    told = services.until("Ready", "False", "CrashLoop")
+    until(operator.is_idle, "the operator has looked at everything")
+    sent = operator.writes()
+    for later in (
+        "2026-01-01T00:00:11Z fatal: out of paper (pid 8)",
+        "2026-01-01T00:00:31Z fatal: out of paper (pid 9)",
+    ):
+        kubelet.state_of = lambda _, later=later: crashing(later)  # type: ignore[misc]
+        until(lambda later=later: later in json.dumps(services.all("pods")), "the pod has crashed again")  # type: ignore[misc]
+        services.kubectl("annotate", "modelservice", "m", f"look={later[17:19]}")
+    until(operator.is_idle, "the operator has looked at everything")
+    assert services.condition("Ready")["message"] == told["message"]
+    assert operator.writes() == sent
+
+
+def test_zero_to_three_and_back_pins_the_model_with_the_first_pod(services: Services) -> None:
+    services.apply(replicas=0)
+    services.until("Ready", "True", "ScaledToZero")
+    services.kubectl("scale", "modelservice", "m", "--replicas=3")
+    services.until("Ready", "True", "Ready")
+    assert services.get("configmap", revisions(services)[0]["name"])["data"]["digest"] == DIGEST
+    services.kubectl("scale", "modelservice", "m", "--replicas=0")
+    services.until("Ready", "True", "ScaledToZero")
+    services.until("Available", "False", "ScaledToZero")
+
+
+def test_a_number_that_vanishes_in_the_middle_of_a_roll_is_held(services: Services, kubelet: Kubelet) -> None:
+    services.apply(replicas=3)
+    services.until("Ready", "True")
+    kubelet.state_of = lambda labels: None if "new" in labels else serving()
+    services.apply(replicas=3, podTemplate={"metadata": {"labels": {"new": "yes"}}})
+    until(lambda: len(revisions(services)) == 2, "the new revision has a pod")
+    kubelet.state_of = lambda _: serving()
+    until(lambda: revisions(services)[1]["weight"] not in {"0%", "100%"}, "both share the traffic")
+    services.kubectl("patch", "modelservice", "m", "--type=json", "-p", '[{"op": "remove", "path": "/spec/replicas"}]')
+    until(lambda: services.get("modelservice")["spec"].get("replicas") == 3, "the promised number is written back")
+    services.until("Ready", "True")
+    assert services.get("modelservice")["spec"]["replicas"] == 3
+
+
+def test_pods_that_nobody_waits_for_any_more_hold_up_no_roll(services: Services) -> None:
+    """One was evicted, another taken out of its ReplicaSet by somebody who wants to look at it."""
+    services.apply(replicas=2)
+    services.until("Ready", "True")
+    evicted, kept = (each["metadata"]["name"] for each in services.all("pods"))
+    services.kubectl("patch", "pod", evicted, "--subresource=status", "-p", '{"status": {"phase": "Failed"}}')
+    services.kubectl("label", "pod", kept, "modelservice.dev/revision-")
+    services.until("Ready", "True")
+    services.apply(replicas=2, runtime={"args": ["--x"]})
+    services.until("Ready", "True")
+    assert {evicted, kept} <= {each["metadata"]["name"] for each in services.all("pods")} | {evicted}
+    assert [each["role"] for each in revisions(services)] == ["Stable"]
+    services.kubectl("delete", "pod", kept, "--wait=false")
+
+
+def test_a_quota_s_words_name_no_pod_and_waiting_ends_with_room(services: Services) -> None:
+    services.kubectl("create", "quota", "few", "--hard=pods=1")
+    services.apply(replicas=2)
+    ready = services.until("Ready", "False", "WaitingForCapacity")
+    assert ready["message"].endswith(
+        ": Its pods are refused: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1"
+    )
+    services.until("Available", "True")
+    services.kubectl("delete", "quota", "few")
+    services.kubectl("scale", "modelservice", "m", "--replicas=1")
+    services.until("Ready", "True")
+
+
+def test_a_policy_that_refuses_pods_is_not_called_waiting(services: Services) -> None:
+    services.kubectl("label", "namespace", services.namespace, "pod-security.kubernetes.io/enforce=baseline")
+    services.apply(podTemplate={"spec": {"hostNetwork": True}})
+    ready = services.until("Ready", "False", "Rejected")
+    assert "refused: violates PodSecurity" in ready["message"]
+    services.apply()
+    services.until("Ready", "True")
+
+
+def test_a_newcomer_that_the_api_server_refuses_does_not_hold_up_scaling(services: Services) -> None:
+    services.apply(replicas=1)
+    services.until("Ready", "True")
+    services.apply(replicas=1, podTemplate={"spec": {"containers": [{"name": "server", "tty": "perhaps"}]}})
+    services.until("Stalled", "True", "Rejected")
+    services.kubectl("scale", "modelservice", "m", "--replicas=2")
+    until(lambda: services.get("modelservice")["status"]["readyReplicas"] == 2, "two pods are ready")
+
+
+def test_a_name_that_ends_in_metrics_conflicts_with_the_metrics_of_another_but_stops_no_traffic(
+    services: Services,
+) -> None:
+    services.apply("m-metrics")
+    services.until("Ready", "True", name="m-metrics")
+    services.apply("m")
+    stalled = services.until("Stalled", "True", "NameConflict")
+    assert stalled["message"] == "Service 'm-metrics' already exists and belongs to ModelService 'm-metrics'."
+    services.until("Available", "True")
+    services.kubectl("delete", "modelservice", "m-metrics")
+    until(lambda: len(services.all("services")) == 1, "the other's Services are gone")
+    services.kubectl("annotate", "modelservice", "m", "try=again")
+    services.until("Ready", "True")
+
+
+def test_what_is_deleted_by_hand_comes_back_and_rolls_nothing(services: Services) -> None:
+    services.apply(replicas=2)
+    services.until("Ready", "True")
+    name = revisions(services)[0]["name"]
+    before = {each["metadata"]["name"] for each in services.all("pods")}
+    for kind, lost in (("service", "m"), ("service", "m-metrics"), ("configmap", name), ("controllerrevision", name)):
+        uid = services.get(kind, lost)["metadata"]["uid"]
+        services.kubectl("delete", kind, lost)
+        until(
+            lambda kind=kind, lost=lost, uid=uid: any(  # type: ignore[misc]
+                each["metadata"]["name"] == lost and each["metadata"]["uid"] != uid for each in services.all(kind)
+            ),
+            f"the {kind} {lost} is back",
+        )
+    services.until("Ready", "True")
+    assert {each["metadata"]["name"] for each in services.all("pods")} == before
+    services.kubectl("delete", "deployment", name)
+    until(lambda: before.isdisjoint(each["metadata"]["name"] for each in services.all("pods")), "its pods are gone")
+    services.until("Ready", "True")
+    assert [each["name"] for each in revisions(services)] == [name]
+
+
+def test_a_pin_cannot_be_edited(services: Services) -> None:
+    services.apply()
+    services.until("Ready", "True")
+    name = revisions(services)[0]["name"]
+    with pytest.raises(AssertionError, match="field is immutable"):
+        services.kubectl("patch", "configmap", name, "-p", '{"data": {"digest": "sha256:2"}}')
+
+
+def test_the_service_changes_its_type_at_once_and_its_port_with_the_revision(
+    services: Services, kubelet: Kubelet
+) -> None:
+    services.apply()
+    services.until("Ready", "True")
+    for kind in ("NodePort", "LoadBalancer", "ClusterIP"):
+        services.apply(service={"type": kind})
+        until(lambda kind=kind: services.get("service")["spec"]["type"] == kind, f"it is a {kind}")  # type: ignore[misc]
+        services.until("Ready", "True")
+    assert "nodePort" not in services.get("service")["spec"]["ports"][0]
+    kubelet.state_of = lambda labels: None if "new" in labels else serving()
+    services.apply(runtime={"port": 8000}, podTemplate={"metadata": {"labels": {"new": "yes"}}})
+    services.until("Ready", "False")
+    assert services.get("service")["spec"]["ports"][0]["port"] == 8080
+    kubelet.state_of = lambda _: serving()
+    services.until("Ready", "True")
+    assert services.get("service")["spec"]["ports"][0]["port"] == 8000
+    assert services.get("modelservice")["status"]["url"].endswith(":8000")
