@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from model_server.connection import LINGER_SECONDS
 from model_server.errors import RequestError
 from model_server.exchange import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from model_server.connection import Terms
     from model_server.exchange import Handler, Pending
     from model_server.limits import Limits
 
@@ -26,10 +29,9 @@ class ClientGoneError(Exception):
     """The client left before its request was complete."""
 
 
-def application(
-    handle: Handler, *, closing: Callable[[], bool], limits: Limits, clock: Callable[[], float]
-) -> Application:
+def application(terms: Terms) -> Application:
     """Wrap the handlers; while `closing`, every answer tells the client to take its next request elsewhere."""
+    handle, closing, limits, clock = terms.handle, terms.closing, terms.limits, terms.clock
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         arrived = clock()
@@ -43,8 +45,10 @@ def application(
             return
         request = Request(scope["method"], scope["path"], scope["headers"], body, arrived, problem)
         response = await _exchange(handle, request, receive)
-        # what is left of a body that was not read cannot be told from a next request
-        await _send(response, send, close=problem is not None or closing())
+        if problem is None:
+            await _send(response, send, close=closing())
+        else:  # what is left of a body that was not read cannot be told from a next request
+            await _send(response, send, close=True, hear_out=receive)
 
     return app
 
@@ -105,9 +109,20 @@ async def _cancel_when_gone(receive: Receive, pending: Pending) -> None:
     pending.cancel()
 
 
-async def _send(response: Response, send: Send, *, close: bool) -> None:
+async def _send(response: Response, send: Send, *, close: bool, hear_out: Receive | None = None) -> None:
     headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
     if close:
         headers.append(_CLOSE)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": response.body, "more_body": hear_out is not None})
+    if hear_out is not None:
+        await _hear_out(hear_out)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Read on for a while before closing: a reset would destroy the answer that the client has not read yet."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass

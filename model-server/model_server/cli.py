@@ -62,6 +62,7 @@ def _serve(options: argparse.Namespace) -> int:
             host=options.host,
             port=options.port,
             metrics_port=options.metrics_port,
+            http=options.http,
             digest_file=options.digest_file,
             limits=Limits(
                 max_batch_size=options.max_batch_size,
@@ -158,6 +159,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--host", default="", help="the address to listen on (all when empty)")
     add("--port", type=int, default=8080, help="the port for requests; 0 lets the system choose")
     add("--metrics-port", type=int, default=9090, help="the port for probes and /metrics; 0 lets the system choose")
+    add("--http", choices=["fast", "asgi"], default="fast", help="inference past ASGI, or all through it")
     add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
     add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")

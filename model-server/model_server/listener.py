@@ -1,8 +1,8 @@
 """uvicorn's server under our lifecycle: own sockets, no signal handlers, no polling.
 
 uvicorn wakes ten times a second to look at a flag and to renew its Date header; this one sleeps until it is told to
-stop, and renews the header once a second. It must stop in a way that loses nothing, which is uvicorn's own shutdown:
-close the listening sockets, then the idle connections, wait for the rest.
+stop; once a second it renews the header and looks for connections that take too long. It must stop in a way that loses
+nothing, which is uvicorn's own shutdown: close the listening sockets, then the idle connections, wait for the rest.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import math
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from model_server.connection import Connection, State, Terms
 from model_server.errors import ModelError, Reason
 
 if TYPE_CHECKING:
@@ -22,23 +24,26 @@ if TYPE_CHECKING:
 
     from model_server.asgi import Application
 
-# Longer than clients keep idle connections (Go 90 s, nginx 60 s, aiohttp 15 s by default): when the server is the one
-# to close, a request that is already on its way is lost.
-KEEP_ALIVE_SECONDS = 95
 BACKLOG = 2048
-DATE_SECONDS = 1.0
+TICK_SECONDS = 1.0
 
 
 class Listener(uvicorn.Server):
     """Serves one application on one socket."""
 
     def __init__(
-        self, application: Application, sock: socket.socket, *, headers: list[tuple[str, str]], grace_seconds: float
+        self,
+        application: Application,
+        terms: Terms,
+        sock: socket.socket,
+        *,
+        headers: list[tuple[str, str]],
+        grace_seconds: float,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=partial(Connection, terms=terms),  # type: ignore[arg-type]  # called like a class
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -47,11 +52,11 @@ class Listener(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 headers=headers,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(grace_seconds),
                 backlog=BACKLOG,
             )
         )
+        self.server_state: State = State()
         self._socket = sock
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,11 +77,16 @@ class Listener(uvicorn.Server):
             await self._task
 
     async def main_loop(self) -> None:
-        """Sleep until `stop`, renewing the Date header."""
+        """Sleep until `stop`; once a second renew the Date header and end what takes too long."""
+        loop = asyncio.get_running_loop()
         while not self._stop.is_set():
             await self.on_tick(0)
+            self.server_state.write_out_headers()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.sweep(loop.time())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), DATE_SECONDS)
+                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,13 +16,14 @@ import socket
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import uvloop
 
 from model_server import __version__
 from model_server.asgi import application
 from model_server.batcher import Batcher
+from model_server.connection import Terms
 from model_server.executor import Executor
 from model_server.health import Health, Phase
 from model_server.infer import Infer
@@ -51,6 +52,7 @@ class Options:
     host: str
     port: int
     metrics_port: int
+    http: Literal["fast", "asgi"]
     digest_file: Path | None
     limits: Limits
     drain_delay_seconds: float
@@ -106,9 +108,11 @@ class Server:
         observing = observing_routes(self._health, self._metrics_text)
         for port, handle in ((options.port, self._handle), (options.metrics_port, observing.handle)):
             sock = bind(options.host, port)
+            terms = Terms(handle, self._is_draining, options.limits, clock, fast=options.http == "fast")
             self._listeners.append(
                 Listener(
-                    application(handle, closing=self._is_draining, limits=options.limits, clock=clock),
+                    application(terms),
+                    terms,
                     sock,
                     headers=[("x-served-by", socket.gethostname())],  # in a pod: the pod's name
                     grace_seconds=options.drain_timeout_seconds,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 60  # importing torch takes long on a busy machine
+BOTH_WAYS = ("fast", "asgi")  # through the server's own connection class, and through ASGI: clients see no difference
 
 
 def model_directory(path: Path, architecture: str, parameters: dict[str, Any], inputs: Any, outputs: Any) -> Path:  # noqa: ANN401

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.support import Connection, Server, column, echo_directory, running, started, until
+from server.support import BOTH_WAYS, Connection, Server, column, echo_directory, running, started, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,9 +87,10 @@ def stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("_run", range(3))
-async def test_a_drained_server_loses_no_request(tmp_path: Path, stays: Server, _run: int) -> None:
-    with running(echo_directory(tmp_path / "m", pause_seconds=0.005), "--drain-delay", "1s") as goes:
+@pytest.mark.parametrize("way", [*BOTH_WAYS, "fast"])
+async def test_a_drained_server_loses_no_request(tmp_path: Path, stays: Server, way: str) -> None:
+    directory = echo_directory(tmp_path / "m", pause_seconds=0.005)
+    with running(directory, "--http", way, "--drain-delay", "1s") as goes:
         balancer = Balancer(stays, goes)
         clients = Clients(balancer)
         probe = asyncio.create_task(balancer.probe())
@@ -105,8 +106,9 @@ async def test_a_drained_server_loses_no_request(tmp_path: Path, stays: Server, 
     assert clients.moved > 0, "the server that left told its clients so"
 
 
-async def test_what_is_in_flight_is_finished_and_only_then_the_process_ends(tmp_path: Path) -> None:
-    with running(echo_directory(tmp_path / "m", pause_seconds=0.5)) as server:
+@pytest.mark.parametrize("way", BOTH_WAYS)
+async def test_what_is_in_flight_is_finished_and_only_then_the_process_ends(tmp_path: Path, way: str) -> None:
+    with running(echo_directory(tmp_path / "m", pause_seconds=0.5), "--http", way) as server:
         connections = [await Connection.to(server.port) for _ in range(3)]
         tasks = [asyncio.create_task(connection.ask(column(i))) for i, connection in enumerate(connections)]
         await until(lambda: server.samples()["inflight_requests"] == 3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from server.support import Server, column, echo_directory, running
+from server.support import BOTH_WAYS, Server, column, echo_directory, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +18,12 @@ INFER = "/v2/models/m/infer"
 CASES = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serve a plain echo."""
-    with running(echo_directory(tmp_path_factory.mktemp("models") / "m"), "--max-batch-size", "8") as server:
+    with running(
+        echo_directory(tmp_path_factory.mktemp("models") / "m"), "--http", request.param, "--max-batch-size", "8"
+    ) as server:
         yield server
         assert server.post(INFER, column(1)).status == 200, "it still serves"
         assert server.samples()['requests_total{code="500"}'] == 0

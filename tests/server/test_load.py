@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.support import Answer, Connection, Server, column, echo_directory, running, until
+from server.support import BOTH_WAYS, Answer, Connection, Server, column, echo_directory, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +17,12 @@ PAUSE_SECONDS = 0.2
 MAX_QUEUE = 6
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serve an echo that takes its time, lets few wait, and fails on 13."""
     directory = echo_directory(tmp_path_factory.mktemp("models") / "slow", pause_seconds=PAUSE_SECONDS, unlucky=13)
-    with running(
-        directory, "--max-queue", str(MAX_QUEUE), "--request-timeout", "2s", "--max-batch-size", "4"
-    ) as server:
+    limits = ("--max-queue", str(MAX_QUEUE), "--request-timeout", "2s", "--max-batch-size", "4")
+    with running(directory, "--http", request.param, *limits) as server:
         yield server
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model_server.protocol.datatypes import DATATYPES
-from server.support import Connection, Server, ask, column, model_directory, running
+from server.support import BOTH_WAYS, Connection, Server, ask, column, model_directory, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +19,12 @@ INFER = "/v2/models/m/infer"
 JSON_LENGTH = "inference-header-content-length"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=BOTH_WAYS)
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serve an echo with one tensor of every datatype: requests name some of the outputs."""
     tensors = [{"name": name, "datatype": name, "shape": [-1, -1]} for name in DATATYPES]
     directory = model_directory(tmp_path_factory.mktemp("models") / "all", "echo", {}, tensors, tensors)
-    with running(directory, "--max-body-bytes", "100000") as server:
+    with running(directory, "--http", request.param, "--max-body-bytes", "100000") as server:
         yield server
 
 
