@@ -1,0 +1,162 @@
+"""Lives many services at once, each with faults of its own, and compares every one with a life without faults.
+
+A fault at a write that the life turns out not to make (how often a status is written depends on timing) is not counted:
+what counts is which (step, write, fault) were met.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from faults.life import LIFE, Step
+from faults.proxy import Fault, Write
+from faults.state import State, differences, is_settled, states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from faults.world import World
+
+_PATTERNS = 3
+_FAULTS_PER_STEP = 3
+_DEATHS_PER_STEP = 1  # a death is everybody's: lives that die at the same time share it
+_NAMESPACES_AT_ONCE = 48
+_NO_WRITE = "no write #1"  # a step in which the operator need not write; what can break are its watches
+
+Triple = tuple[Write, Fault]
+
+
+@dataclass
+class Found:
+    """What a sweep has seen."""
+
+    met: set[Triple] = field(default_factory=set)
+    divergences: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Pattern:
+    """The life without faults."""
+
+    states: dict[str, State]
+    writes: list[Write]
+
+
+async def pattern(world: World) -> Pattern:
+    """Live some lives without faults; they must be alike, and name the writes that can go wrong."""
+    namespaces = [f"pattern-{number}" for number in range(_PATTERNS)]
+    await world.admin.namespaces(namespaces)
+    states: dict[str, State] = {}
+    for step in LIFE:
+        world.proxy.begin(step.name, namespaces)
+        await asyncio.gather(*(step.act(world.admin, namespace) for namespace in namespaces))
+
+        def done(found: dict[str, State], step: Step = step) -> bool:
+            own = [found.get(namespace, {}) for namespace in namespaces]
+            return not any(own) if step.leaves_nothing else all(map(is_settled, own))
+
+        found = await world.until(done)
+        assert found is not None, f"a life without faults gets stuck at {step.name}: {world.operator.log.read_text()[-3000:]}"
+        own = [found.get(namespace, {}) for namespace in namespaces]
+        for other in own[1:]:
+            assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
+        states[step.name] = own[0]
+    writes = dict.fromkeys(write for namespace, write in world.proxy.writes if namespace in namespaces)
+    return Pattern(states, [*writes, Write(LIFE[-1].name, _NO_WRITE)])
+
+
+def triples(known: Pattern) -> list[Triple]:
+    """Return every fault at every write."""
+    return [
+        (write, fault)
+        for write, fault in itertools.product(known.writes, Fault)
+        if not write.name.endswith(_NO_WRITE) or fault in _ON_WATCHES
+    ]
+
+
+_ON_WATCHES = (Fault.CUT, Fault.GONE, Fault.LOST, Fault.REPEATED, Fault.LATE_CHILDREN, Fault.LATE_SERVICES)
+
+
+def lives(chosen: Iterable[Triple], seed: int, *, per_step: int) -> list[list[Triple]]:
+    """Spread triples over as few lives as possible: at most so many faults per step, each at another write."""
+    shuffled = sorted(chosen, key=str)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 (no secret)
+    found: list[list[Triple]] = []
+    places: dict[str, list[int]] = defaultdict(list)  # by step: how many faults each life has in it
+    for write, fault in shuffled:
+        taken = places[write.step]
+        for number in itertools.count():
+            if number == len(found):
+                found.append([])
+            taken.extend([0] * (number + 1 - len(taken)))
+            if taken[number] < per_step and all(write != other for other, _ in found[number]):
+                found[number].append((write, fault))
+                taken[number] += 1
+                break
+    return found
+
+
+async def live(world: World, known: Pattern, planned: Sequence[Sequence[Triple]], batch: str, found: Found) -> None:
+    """Live all these lives at once, and note whatever comes out differently."""
+    plans = {f"{batch}-{number}": dict(plan) for number, plan in enumerate(planned)}
+    await world.admin.namespaces(list(plans))
+    world.proxy.hits.clear()
+    for step in LIFE:
+        await world.proxy.keep_lists()
+        world.proxy.begin(step.name, plans)
+        for namespace, plan in plans.items():
+            world.proxy.plans[namespace] = {write: fault for write, fault in plan.items() if write.step == step.name}
+        await asyncio.gather(*(step.act(world.admin, namespace) for namespace in plans))
+        for namespace, plan in plans.items():
+            write = Write(step.name, _NO_WRITE)
+            if write in plan:
+                await world.proxy.meet(write, plan[write], namespace)
+        expected = known.states[step.name]
+
+        def done(seen: dict[str, State], expected: State = expected) -> bool:
+            return all(seen.get(namespace, {}) == expected for namespace in plans)
+
+        if await world.until(done) is None:
+            for lost in await _note(world, step, plans, expected, found):
+                del plans[lost]
+    found.met |= world.proxy.hits
+
+
+async def _note(
+    world: World, step: Step, plans: dict[str, dict[Write, Fault]], expected: State, found: Found
+) -> list[str]:
+    """Say which lives came out differently, and return them: they are over; the others go on."""
+    now = await states(world.admin)
+    wrong = [namespace for namespace in plans if now.get(namespace, {}) != expected]
+    if not wrong:
+        found.divergences.append(f"{step.name}: the operator does not stop writing: {world.proxy.writes[-20:]}")
+    for namespace in wrong:
+        faults = [f"{write.name} ({fault.value})" for write, fault in plans[namespace].items() if write.step == step.name]
+        lines = differences(now.get(namespace, {}), expected)
+        story = f"{namespace}, {step.name}, after faults at {'; '.join(faults) or 'nothing'}: " + "; ".join(lines)
+        (found.orphans if step.leaves_nothing else found.divergences).append(story)
+        print(story, file=sys.stderr, flush=True)  # noqa: T201 (a long sweep tells as it goes)
+    return wrong
+
+
+async def sweep(world: World, *, share: float, seed: int = 1) -> Found:
+    """Meet a share of all triples (1: all of them, each once)."""
+    known = await pattern(world)
+    every = triples(known)
+    chosen = random.Random(seed).sample(every, round(len(every) * share))  # noqa: S311 (no secret)
+    found = Found()
+    # Deaths disturb everyone, so those who die live together.
+    groups = {"crash": [each for each in chosen if each[1].crashes], "fault": [each for each in chosen if not each[1].crashes]}
+    for name, group in groups.items():
+        planned = lives(group, seed, per_step=_DEATHS_PER_STEP if name == "crash" else _FAULTS_PER_STEP)
+        for first in range(0, len(planned), _NAMESPACES_AT_ONCE):
+            part = planned[first : first + _NAMESPACES_AT_ONCE]
+            await live(world, known, part, f"{name}-{first}", found)
+    return found

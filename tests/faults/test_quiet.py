@@ -1,0 +1,44 @@
+"""Nothing happens where nothing is to be done: many services with pods that serve, and not one write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from faults import report
+from faults.admin import model_service, services
+from faults.report import IS_FULL
+from faults.state import State, is_settled
+from faults.world import world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
+
+_SERVICES, _SECONDS, _PATIENCE = (500, 600, 300) if IS_FULL else (20, 10, 60)
+_NAMESPACE = "quiet"
+
+
+def test_settled_services_are_left_alone(plane: ControlPlane, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(plane, tmp_path) as here:
+            await here.admin.namespaces([_NAMESPACE])
+            here.proxy.begin("create", [_NAMESPACE])
+            spec = {"model": {"uri": "file:///models/one"}, "replicas": 1}
+            bodies = [model_service(f"m{number}", spec) for number in range(_SERVICES)]
+            await asyncio.gather(*(here.admin.create(services(_NAMESPACE), body) for body in bodies))
+
+            def all_ready(found: dict[str, State]) -> bool:
+                state = found.get(_NAMESPACE, {})
+                return is_settled(state) and sum(name.startswith("ModelService ") for name in state) == _SERVICES
+
+            assert await here.until(all_ready, patience=_PATIENCE), here.operator.log.read_text()[-2000:]
+            written, begun = len(here.proxy.writes), time.monotonic()
+            await asyncio.sleep(_SECONDS)  # it is the silence that is looked for
+            wrote = here.proxy.writes[written:]
+            report.tell(quiet_seconds=int(time.monotonic() - begun), quiet_writes=len(wrote), quiet_services=_SERVICES)
+            assert not wrote
+
+    asyncio.run(story())

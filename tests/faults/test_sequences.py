@@ -1,0 +1,191 @@
+"""Generated sequences of edits, many services at once, held against four rules.
+
+1. The end is where a fresh service with the last spec ends.
+2. Every changed field shows in a child or in the status.
+3. A spec that cannot be acted on leaves the children alone, and the next good one recovers.
+4. Once all is quiet, ten more looks write nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from faults.admin import Admin, model_service, services
+from faults.report import IS_FULL
+from faults.state import State, differences, is_settled
+from faults.world import world
+from modelservice_operator.api import canonical, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
+
+Spec = dict[str, Any]
+
+_SEQUENCES, _LONGEST, _PATIENCE = (60, 6, 180) if IS_FULL else (10, 2, 60)
+_NAME = "m"
+_LOOKS = 10
+
+
+class Edit(NamedTuple):
+    """One field gets a value, or (None) goes."""
+
+    path: str
+    value: Any
+
+
+_FIELDS: dict[str, list[Any]] = {
+    "model.uri": ["file:///models/one", "file:///models/two", "pvc://claim/models/three"],
+    "model.name": [None, "other"],
+    "replicas": [0, 1, 2],
+    "runtime.args": [None, ["--drain-delay=1s"]],
+    "runtime.port": [None, 8080, 8081],
+    "runtime.env": [None, [{"name": "A", "value": "1"}], [{"name": "A", "value": "2"}]],
+    "serving.maxBatchSize": [None, 64, 8],
+    "serving.requestTimeout": [None, "10s", "500ms"],
+    "resources.requests.cpu": [None, "1", "1000m", "500m"],
+    "startupTimeout": [None, "10m", "1m"],
+    "service.type": [None, "ClusterIP", "NodePort"],
+    "service.annotations": [None, {"example.com/a": "1"}, {"example.com/a": "2"}],
+    "podTemplate.metadata.labels": [None, {"team": "a"}, {"team": "b"}],
+    "podTemplate.spec": [None, {"nodeSelector": {"kubernetes.io/os": None}}, {"priorityClassName": ""}],
+}
+_GOOD = st.sampled_from(sorted(_FIELDS)).flatmap(
+    lambda path: st.sampled_from(_FIELDS[path]).map(lambda value: Edit(path, value))
+)
+_BAD = st.sampled_from(
+    [
+        Edit("accelerator", {"class": "none-such"}),
+        Edit("podTemplate.spec", {"containers": [{"image": "sidecar"}]}),
+    ]
+)
+_SEQUENCES_OF_EDITS = st.lists(st.one_of(_GOOD, _GOOD, _BAD), min_size=_LONGEST, max_size=_LONGEST)
+_BAD_FIELDS = {"accelerator": None, "podTemplate.spec": None}
+
+
+def generated() -> list[list[Edit]]:
+    """Collect sequences first and live them together: one alone takes half a minute, most of it waiting."""
+    found: list[list[Edit]] = []
+
+    @settings(max_examples=_SEQUENCES, phases=[Phase.generate], database=None, derandomize=not IS_FULL)
+    @given(_SEQUENCES_OF_EDITS)
+    def collect(edits: list[Edit]) -> None:
+        found.append(edits)
+
+    collect()
+    return found
+
+
+def edited(spec: Spec, edit: Edit) -> Spec:
+    """Return the spec with an edit."""
+    spec = deepcopy(spec)
+    *groups, name = edit.path.split(".")
+    place = spec
+    for group in groups:
+        place = place.setdefault(group, {})
+    if edit.value is None:
+        place.pop(name, None)
+    else:
+        place[name] = edit.value
+    return spec
+
+
+def is_bad(spec: Spec) -> bool:
+    """Tell whether the operator cannot act on the spec; the API server takes it."""
+    return "accelerator" in spec or "containers" in (spec.get("podTemplate") or {}).get("spec", {})
+
+
+def stories() -> list[list[Spec]]:
+    """Return the specs of each sequence, the last of which is a good one."""
+    found = []
+    for edits in generated():
+        specs: list[Spec] = [{"model": {"uri": "file:///models/one"}, "replicas": 1}]
+        for edit in edits:
+            # A bad field is mended by the edit after it.
+            mended = specs[-1]
+            if is_bad(mended):
+                for path in _BAD_FIELDS:
+                    mended = edited(mended, Edit(path, None))
+            specs.append(edited(mended, edit))
+        if is_bad(specs[-1]):
+            specs.append(specs[-2])
+        found.append(specs)
+    return found
+
+
+def children(state: State) -> State:
+    """Return what the operator has made, the ledger's and the pins' history left aside."""
+    return {name: body for name, body in state.items() if name.split()[0] in {"Deployment", "Service", "pods"}}
+
+
+def shown(state: State) -> tuple[State, Any]:
+    """Return all in which a changed field can show, but for the generation, which shows every change."""
+    status = deepcopy(state[f"ModelService {_NAME}"]["status"])
+    del status["observedGeneration"]
+    for condition in status["conditions"]:
+        del condition["observedGeneration"]
+    return children(state), status
+
+
+async def apply(admin: Admin, namespace: str, spec: Spec) -> None:
+    await admin.apply(services(namespace, _NAME), model_service(_NAME, spec))
+
+
+def test_generated_edits_keep_the_four_rules(plane: ControlPlane, tmp_path: Path) -> None:
+    told = {f"edits-{number}": specs for number, specs in enumerate(stories())}
+    fresh = {f"fresh-{number}": specs[-1] for number, specs in enumerate(told.values())}
+
+    def settled(found: dict[str, State], wanted: dict[str, Spec]) -> bool:
+        return all(is_settled(found.get(namespace, {})) for namespace in wanted)
+
+    async def story() -> None:
+        async with world(plane, tmp_path) as here:
+            await here.admin.namespaces([*told, *fresh])
+            here.proxy.begin("edits", [*told, *fresh])
+            await asyncio.gather(*(apply(here.admin, namespace, spec) for namespace, spec in fresh.items()))
+            before: dict[str, State] = {}
+            now: dict[str, State] = {}
+            good: dict[str, Spec] = {}
+            for turn in range(max(map(len, told.values()))):
+                wanted = {namespace: specs[turn] for namespace, specs in told.items() if turn < len(specs)}
+                await asyncio.gather(*(apply(here.admin, namespace, spec) for namespace, spec in wanted.items()))
+                found = await here.until(lambda found, wanted=wanted: settled(found, wanted), patience=_PATIENCE)
+                assert found is not None, f"turn {turn} never ends: {here.operator.log.read_text()[-2000:]}"
+                before, now = now, found
+                for namespace, spec in wanted.items():
+                    if is_bad(spec):
+                        assert children(now[namespace]) == children(before[namespace]), (namespace, turn, spec)
+                        status = now[namespace][f"ModelService {_NAME}"]["status"]
+                        assert "Stalled" in {each["type"] for each in status["conditions"]}, (namespace, turn, spec)
+                        continue
+                    same = namespace in good and meaning(good[namespace]) == meaning(spec)
+                    if namespace in good and not same:
+                        assert shown(now[namespace]) != shown(before[namespace]), (namespace, turn, good[namespace], spec)
+                    good[namespace] = spec
+            for namespace, twin in zip(told, fresh, strict=True):
+                assert shown(now[namespace]) == shown(now[twin]), (
+                    namespace,
+                    differences(dict(enumerate(shown(now[namespace]))), dict(enumerate(shown(now[twin])))),
+                )
+            await looks_write_nothing(here, list(told))
+
+    async def looks_write_nothing(here: Any, namespaces: list[str]) -> None:  # noqa: ANN401 (a World)
+        written = len(here.proxy.writes)
+        for look in range(_LOOKS):
+            note = {"metadata": {"annotations": {"example.com/look": str(look)}}}
+            await asyncio.gather(*(here.admin.merge(services(name, _NAME), note) for name in namespaces))
+        await here.until(lambda _: here.operator.is_idle())
+        assert here.proxy.writes[written:] == []
+
+    asyncio.run(story())
+
+
+def meaning(spec: Spec) -> object:
+    """Return a spec without the spellings of it: defaults that are written out, 1000m for 1."""
+    return canonical(parse(model_service(_NAME, spec)))
