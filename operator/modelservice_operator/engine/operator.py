@@ -7,8 +7,8 @@
     5. the lease is ours, where there are several operators: workers
 
 Each part lives as long as the process. A part that ends, ends the process with an error (and Kubernetes starts a new
-one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first, and then
-releases the lease.
+one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first, and
+then releases the lease.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Operator:
     ) -> None:
         """`domain` gets the store and the applier, and gives the function that brings one service to its spec.
 
-        That function returns when to look again; what it raises is logged and repeated later. No election: this operator is
-        the only one. No namespaces: all.
+        That function returns when to look again; what it raises is logged and repeated later. No election: this
+        operator is the only one. No namespaces: all.
         """
         self._cluster = cluster
         self._kinds = kinds
