@@ -119,7 +119,8 @@ def now() -> float:
 
 def test_the_first_candidate_makes_the_lease_and_holds_it() -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election):
             assert now() < 1
             await asyncio.sleep(60)
@@ -160,7 +161,8 @@ def test_while_the_leader_renews_nobody_else_leads() -> None:
 @pytest.mark.parametrize("killed_after", [0.5, 1.0, 1.9, 2.1, 3.0, 3.9])
 def test_a_killed_leader_is_followed_within_a_lease_and_a_retry(killed_after: float) -> None:
     async def story() -> None:
-        server, second = Server(), candidate(server := Server(), "b")
+        server = Server()
+        second = candidate(server, "b")
         async with Leading(candidate(server, "a")):
             wait = asyncio.create_task(second.win())
             await asyncio.sleep(30 + killed_after)
@@ -175,7 +177,8 @@ def test_a_killed_leader_is_followed_within_a_lease_and_a_retry(killed_after: fl
 
 def test_a_released_lease_is_taken_within_a_retry() -> None:
     async def story() -> None:
-        server, first, second = Server(), candidate(server := Server(), "a"), candidate(server, "b")
+        server = Server()
+        first, second = candidate(server, "a"), candidate(server, "b")
         async with Leading(first):
             wait = asyncio.create_task(second.win())
             await asyncio.sleep(30)
@@ -191,7 +194,8 @@ def test_a_released_lease_is_taken_within_a_retry() -> None:
 @pytest.mark.parametrize("fault", ["hangs", "fails"])
 def test_a_leader_that_cannot_renew_ends_before_the_next_may_begin(fault: str) -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election) as holding:
             await asyncio.sleep(30)
             setattr(server, fault, True)
@@ -206,7 +210,8 @@ def test_a_leader_that_cannot_renew_ends_before_the_next_may_begin(fault: str) -
 
 def test_a_leader_outlasts_an_outage_that_is_shorter_than_its_patience() -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election) as holding:
             server.hangs = True
             await asyncio.sleep(5)
@@ -220,7 +225,8 @@ def test_a_leader_outlasts_an_outage_that_is_shorter_than_its_patience() -> None
 
 def test_a_renewal_whose_answer_was_lost_is_recognised() -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election) as holding:
             server.loses_answers = True
             await asyncio.sleep(4)
@@ -234,7 +240,8 @@ def test_a_renewal_whose_answer_was_lost_is_recognised() -> None:
 
 def test_a_lease_that_another_one_took_is_lost_at_once() -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election) as holding:
             await asyncio.sleep(10)
             assert server.lease is not None
@@ -251,7 +258,8 @@ def test_a_lease_that_another_one_took_is_lost_at_once() -> None:
 
 def test_a_deleted_lease_is_made_again() -> None:
     async def story() -> None:
-        server, election = Server(), candidate(server := Server(), "a")
+        server = Server()
+        election = candidate(server, "a")
         async with Leading(election):
             server.lease = None
             await asyncio.sleep(5)
