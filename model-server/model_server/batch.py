@@ -23,6 +23,9 @@ def run_batch(forward: Callable[[Arrays], Arrays], requests: Sequence[Arrays]) -
     """Answer all requests together, or, when that fails, each alone: one bad request must not fail its neighbours."""
     try:
         return list(_together(forward, requests))
+    except RequestError as error:  # the model blames the sender, as for a token that it does not know
+        if len(requests) == 1:
+            return [error]
     except Exception:
         if len(requests) == 1:
             log.exception("the model failed on a request")

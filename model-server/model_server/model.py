@@ -14,7 +14,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from model_server.architectures import build
+from model_server.architectures import Built, build
 from model_server.artefact.card import CARD, GOLDEN, WEIGHTS, Card, read_card, specs
 from model_server.artefact.digest import content_of, parse_digest
 from model_server.errors import ModelError, Reason
@@ -60,7 +60,7 @@ def load(directory: Path, digest_file: Path | None = None) -> Model:
     digest = _checked_digest(directory, digest_file)
     card = read_card(directory)
     signature = Signature(specs(card.inputs), specs(card.outputs))
-    forward = _forward(_module(card, directory / WEIGHTS), signature)
+    forward = _forward(_built(card, directory / WEIGHTS), signature)
     golden = directory / GOLDEN
     if golden.exists():
         _hold_golden(forward, signature, golden)
@@ -87,8 +87,9 @@ def _checked_digest(directory: Path, digest_file: Path | None) -> str:
     return digest
 
 
-def _module(card: Card, path: Path) -> torch.nn.Module:
-    module = build(card)
+def _built(card: Card, path: Path) -> Built:
+    built = build(card)
+    module = built.module
     try:
         weights = load_file(path)
     except FileNotFoundError:
@@ -105,26 +106,33 @@ def _module(card: Card, path: Path) -> torch.nn.Module:
             f" {_shape(given.get(first))} where {_shape(wanted.get(first))} is needed ({len(differing)} differ)."
         )
         raise ModelError(Reason.INVALID, message)
+    wanted_types = {name: tensor.dtype for name, tensor in module.state_dict().items()}
     for name, tensor in weights.items():
-        if not tensor.is_floating_point():
-            raise ModelError(
-                Reason.INVALID, f"{path}: {name} is of {tensor.dtype}; weights are floating-point numbers."
-            )
+        if tensor.is_floating_point() != wanted_types[name].is_floating_point:
+            kind = "floating-point numbers" if wanted_types[name].is_floating_point else "integers"
+            raise ModelError(Reason.INVALID, f"{path}: {name} is of {tensor.dtype}; it has to be of {kind}.")
     # assign: the module uses the file's pages as they are mapped, instead of a copy
-    module.load_state_dict({name: tensor.to(torch.float32) for name, tensor in weights.items()}, assign=True)
-    return module.eval().requires_grad_(requires_grad=False)
+    module.load_state_dict({name: tensor.to(wanted_types[name]) for name, tensor in weights.items()}, assign=True)
+    module.eval().requires_grad_(requires_grad=False)
+    return built
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "none" if shape is None else str(list(shape))
 
 
-def _forward(module: torch.nn.Module, signature: Signature) -> Forward:
+def _forward(built: Built, signature: Signature) -> Forward:
+    module = built.module
+    in_types = [torch.from_numpy(np.empty(0, spec.datatype.dtype)).dtype for spec in signature.inputs]
+    if not built.keeps_datatypes:  # clients may send pixels as bytes
+        in_types = [torch.float32] * len(in_types)
     out_types = [torch.from_numpy(np.empty(0, spec.datatype.dtype)).dtype for spec in signature.outputs]
 
     @torch.inference_mode()
     def forward(inputs: Arrays) -> Arrays:
-        answer = module(*(torch.from_numpy(_owned(array)) for array in inputs))
+        answer = module(
+            *(torch.from_numpy(_owned(array)).to(dtype) for array, dtype in zip(inputs, in_types, strict=True))
+        )
         tensors = answer if isinstance(answer, tuple) else (answer,)
         return tuple(tensor.to(dtype).numpy() for tensor, dtype in zip(tensors, out_types, strict=True))
 
@@ -164,7 +172,7 @@ def _hold_golden(forward: Forward, signature: Signature, path: Path) -> None:
 
 
 def _warm_up(forward: Forward, signature: Signature) -> None:
-    _run_once(forward, signature, tuple(_zeros(spec) for spec in signature.inputs))
+    _run_once(forward, signature, tuple(_simplest(spec) for spec in signature.inputs))
 
 
 def _run_once(forward: Forward, signature: Signature, inputs: Arrays) -> Arrays:
@@ -179,5 +187,7 @@ def _run_once(forward: Forward, signature: Signature, inputs: Arrays) -> Arrays:
     return answers
 
 
-def _zeros(spec: TensorSpec) -> Array:
-    return np.zeros([1 if size == FREE else size for size in spec.shape], dtype=spec.datatype.dtype)
+def _simplest(spec: TensorSpec) -> Array:
+    """Zeros; but true, because a boolean is mostly a mask, and a mask that leaves nothing leaves nothing to compute."""
+    shape = [1 if size == FREE else size for size in spec.shape]
+    return np.full(shape, fill_value=spec.datatype.name == "BOOL", dtype=spec.datatype.dtype)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from model_server.architectures import MLP, Activation, MlpParameters, mlp_card
+from model_server.architectures.mlp import MLP, MlpParameters, mlp_card
 from model_server.artefact.card import GOLDEN, WEIGHTS, write_card
 from model_server.artefact.digest import content_of
 from model_server.artefact.publish import publish, staging
@@ -21,6 +21,7 @@ from model_server.model import load, use_one_thread
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model_server.architectures.architecture import Activation
     from model_server.protocol.datatypes import Array
 
 Loss = Literal["CrossEntropy", "MeanSquaredError"]

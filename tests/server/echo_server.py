@@ -38,7 +38,7 @@ class Echo(torch.nn.Module):
         return inputs
 
 
-ARCHITECTURES["echo"] = Architecture(EchoParameters, Echo, lambda _parameters, _card: None)
+ARCHITECTURES["echo"] = Architecture(EchoParameters, Echo, lambda _parameters, _card: None, lambda _parameters: True)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -39,6 +39,16 @@ def test_one_bad_request_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     assert "13 is unlucky" in caplog.text
 
 
+def test_what_the_model_blames_on_a_sender_reaches_that_sender_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def knows_small_numbers(inputs: Arrays) -> Arrays:
+        if (inputs[0] > 9).any():
+            raise RequestError(400, "too large")
+        return inputs
+
+    assert told(run_batch(knows_small_numbers, [rows(1), rows(10)])) == [[1], 400]
+    assert caplog.text == ""
+
+
 def test_a_model_that_loses_rows_answers_nobody_with_the_rows_of_another() -> None:
     def forgets_a_row(inputs: Arrays) -> Arrays:
         return (inputs[0][:-1],) if len(inputs[0]) > 1 else inputs
