@@ -97,6 +97,17 @@ async def test_an_apply_that_is_bound_to_an_object_hits_no_other(
         await cluster.apply(CONFIG_MAPS, bound(config_map(namespace, a="2"), uid="another"), force=True)
 
 
+async def test_an_apply_that_is_bound_to_the_version_before_the_first_only_creates(
+    cluster: Cluster, namespace: str
+) -> None:
+    manifest = bound(config_map(namespace, a="1"), resourceVersion="1")
+    made = await cluster.apply(CONFIG_MAPS, manifest, force=False)
+    for ours in (manifest, bound(config_map(namespace, b="2"), resourceVersion="1")):
+        with pytest.raises(Conflict):
+            await cluster.apply(CONFIG_MAPS, ours, force=False)
+    assert await cluster.get(CONFIG_MAPS, namespace, "settings") == made
+
+
 async def test_an_apply_without_force_takes_no_fields_from_others(cluster: Cluster, namespace: str) -> None:
     theirs = json.loads(json.dumps(config_map(namespace, a="theirs")))
     await cluster._request(

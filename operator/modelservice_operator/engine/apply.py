@@ -14,9 +14,8 @@ import orjson
 
 from modelservice_operator.engine.containment import differences
 from modelservice_operator.engine.store import Key
-from modelservice_operator.kube.errors import AlreadyExists, NotFound
+from modelservice_operator.kube.errors import AlreadyExists, Conflict, NotFound
 from modelservice_operator.kube.resources import resource_of
-from modelservice_operator.kube.session import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 HASH_ANNOTATION: Final = "modelservice.dev/applied-hash"
 ADOPT_ANNOTATION: Final = "modelservice.dev/adopt"
 _VERSION: Final = ("metadata", "resourceVersion")  # of a conditional write: what it was decided on, not what it wants
+_NO_VERSION: Final = "1"  # etcd counts from there, so no object has it: whoever asks for it means "if there is none"
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Applier:
         self._store = store
         self._wake = wake
         self._masks: dict[Key, dict[tuple[Resource, str], tuple[str | None, frozenset[Path]]]] = {}
+        self._taken: dict[Key, set[tuple[Resource, str]]] = {}
 
     async def ensure(self, owner: Body, manifest: Body, live: Body | None, *, precondition: str | None = None) -> Body:
         """Make one child what the manifest says, and return the live object.
@@ -63,15 +64,18 @@ class Applier:
         """
         key, wanted = _key(owner), _completed(manifest, owner)
         if live is None or not owns(owner, live):
-            # The store knows only what carries our label, and may be behind: look before taking a name.
-            live = await self._look(wanted)
+            # The store knows only what carries our label, and may be behind: who holds a name is known from a look.
+            is_taken = live is not None or _child(wanted) in self._taken.get(key, ())
+            live = await self._look(wanted) if is_taken else None
             if live is None:
-                return await self._apply(key, wanted, creates=True)
+                return await self._create(key, wanted)
             if not owns(owner, live):
                 _check_adoption(owner, live)
         elif self._holds(key, wanted, live):
             return live
-        return await self._apply(key, _conditional(wanted, live, precondition))
+        conditions = {"resourceVersion": precondition} if precondition is not None else {}
+        # Force takes fields back from whoever changed them in our object.
+        return await self._apply(key, _bound(wanted, uid=live["metadata"]["uid"], **conditions), force=True)
 
     async def remove(self, live: Body) -> None:
         """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
@@ -98,6 +102,7 @@ class Applier:
     def forget(self, key: Key) -> None:
         """Drop what is remembered about the children of a service that is gone."""
         self._masks.pop(key, None)
+        self._taken.pop(key, None)
 
     async def _look(self, wanted: Body) -> Body | None:
         metadata = wanted["metadata"]
@@ -117,15 +122,18 @@ class Applier:
         differing = differences(wanted, live)
         return differing <= mask if masked_for == _hash_of(wanted) else not differing
 
-    async def _apply(self, key: Key, wanted: Body, *, creates: bool = False) -> Body:
+    async def _create(self, key: Key, wanted: Body) -> Body:
+        """Create a child. The server refuses if there is any object of the name, and leaves that as it is."""
+        try:
+            return await self._apply(key, _bound(wanted, resourceVersion=_NO_VERSION), force=False)
+        except Conflict:
+            self._taken.setdefault(key, set()).add(_child(wanted))
+            raise
+
+    async def _apply(self, key: Key, wanted: Body, *, force: bool) -> Body:
         resource, name = _child(wanted)
         with self._writing(key, resource, name) as write:
-            # Force takes fields back from whoever changed them in our object; on a first creation there is nothing
-            # to take back, only an object of somebody else that appeared since we looked.
-            answer = await self._cluster.apply(resource, wanted, force=not creates)
-            if creates and _is_made_by_others(answer):
-                await self._take_back(wanted, answer)
-            write.answer = answer
+            write.answer = answer = await self._cluster.apply(resource, wanted, force=force)
         self._remember_mask(key, wanted, answer)
         return answer
 
@@ -137,14 +145,6 @@ class Applier:
             finally:
                 if write.something_else_happened:
                     self._wake(key)
-
-    async def _take_back(self, wanted: Body, answer: Body) -> None:
-        """Leave an object that is not ours as if we had never merged anything into it."""
-        nothing = {name: value for name, value in wanted.items() if name in {"apiVersion", "kind"}}
-        resource, name = _child(wanted)
-        nothing["metadata"] = {"namespace": answer["metadata"]["namespace"], "name": name}
-        await self._cluster.apply(resource, _conditional(nothing, answer, None), force=True)
-        raise AlreadyExists(f"Somebody else created {resource.kind} {name!r} at the very moment at which we did")
 
     def _remember_mask(self, key: Key, wanted: Body, answer: Body) -> None:
         """Note the fields that the server itself (a webhook, a normalisation) stores differently from what we say."""
@@ -180,11 +180,8 @@ def _completed(manifest: Body, owner: Body) -> Body:
     return manifest | {"metadata": metadata | {"annotations": annotations}}
 
 
-def _conditional(body: Body, live: Body, resource_version: str | None) -> Body:
+def _bound(body: Body, **conditions: str) -> Body:
     """Bind a write to the object that was seen, so that it cannot hit a later one of that name; or to its version."""
-    conditions = {"uid": live["metadata"]["uid"]}
-    if resource_version is not None:
-        conditions["resourceVersion"] = resource_version
     return body | {"metadata": body["metadata"] | conditions}
 
 
@@ -205,16 +202,6 @@ def _check_adoption(owner: Body, live: Body) -> None:
         }
         written_by = f" (it was written by {', '.join(writers)})" if writers else ""
         raise NameConflictError(resource_of(live), metadata["name"], f"no {owner['kind']}{written_by}")
-
-
-def _is_made_by_others(answer: Body) -> bool:
-    """Tell from the answer to a creation whether the object was there before: then others own parts of its content."""
-    return any(
-        entry["manager"] != FIELD_MANAGER
-        and "subresource" not in entry
-        and set(entry.get("fieldsV1") or ()) - {"f:metadata", "f:status"}
-        for entry in answer["metadata"].get("managedFields") or ()
-    )
 
 
 def _controller(body: Body) -> Body | None:
