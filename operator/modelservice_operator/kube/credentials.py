@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Self
 
 from kubernetes import config
 from kubernetes.client import Configuration
 
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+_TOKEN_SECONDS = 5.0  # asking the loader each time costs a third of a request; it renews tokens early
 
 
 class NoCredentialsError(Exception):
     """There is neither a service account nor a usable kubeconfig."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Credentials:
-    """One loaded configuration. Tokens are asked for at each request: the loader reads them anew when they age."""
+    """One loaded configuration. Its loader is asked for the token now and then: it reads tokens anew as they age."""
 
     configuration: Configuration
+    _authorization: str | None = field(default=None, init=False)
+    _asked: float = field(default=-math.inf, init=False)
 
     @classmethod
     def load(cls, kubeconfig: str | None = None) -> Self:
@@ -60,8 +65,11 @@ class Credentials:
 
     def authorization(self) -> str | None:
         """Give the value of the Authorization header; None where a client certificate speaks for us."""
-        value = self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return value or None
+        now = time.monotonic()
+        if now - self._asked >= _TOKEN_SECONDS:
+            value = self.configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+            self._authorization, self._asked = value or None, now
+        return self._authorization
 
     def tls(self) -> ssl.SSLContext:
         """Build the TLS side: the server's authority, and our certificate if we have one."""
