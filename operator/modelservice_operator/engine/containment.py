@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 Path: TypeAlias = tuple[str, ...]
 """The way to a field; an element of a list with keys is named by the values of its keys."""
@@ -54,39 +54,36 @@ _SUFFIXES: Final = {
 
 def differences(wanted: dict[str, Any], live: dict[str, Any]) -> frozenset[Path]:
     """Give the fields of a manifest that a live object does not hold; none means that an apply would change nothing."""
-    return frozenset(_differences(wanted, live, ()))
+    return frozenset(_differences(wanted, live, "", ""))
 
 
-def _differences(wanted: Any, live: Any, path: Path) -> Iterator[Path]:  # noqa: ANN401 (any JSON value)
-    name = path[-1] if path else ""
+def _differences(wanted: Any, live: Any, name: str, parent: str) -> list[Path]:  # noqa: ANN401 (any JSON value)
+    """Give the ways from here; `name` and `parent` are the last steps of the way to here."""
+    if wanted == live:  # quick, and the case of most fields
+        return []
     if isinstance(wanted, dict) and isinstance(live, dict) and name not in _WHOLE_MAPS:
-        for field, value in wanted.items():
-            if field in live:
-                yield from _differences(value, live[field], (*path, field))
-            elif value is not None:
-                yield (*path, field)
+        lacking = [(field,) for field, value in wanted.items() if value is not None and field not in live]
+        pairs = [(field, value, live[field]) for field, value in wanted.items() if field in live]
     elif keys := _keys_of(name, wanted, live):
         found = {_identity(element, keys): element for element in live}
-        for element in wanted:
-            identity = _identity(element, keys)
-            if identity in found:
-                yield from _differences(element, found[identity], (*path, identity))
-            else:
-                yield (*path, identity)
-    elif not _same(wanted, live, path):
-        yield path
+        named = {_identity(element, keys): element for element in wanted}
+        lacking = [(identity,) for identity in named if identity not in found]
+        pairs = [(identity, element, found[identity]) for identity, element in named.items() if identity in found]
+    else:
+        return [] if _same(wanted, live, name, parent) else [()]
+    return lacking + [(step, *way) for step, ours, theirs in pairs for way in _differences(ours, theirs, step, name)]
 
 
-def _same(wanted: Any, live: Any, path: Path) -> bool:  # noqa: ANN401 (any JSON value)
+def _same(wanted: Any, live: Any, name: str, parent: str) -> bool:  # noqa: ANN401 (any JSON value)
     """Compare two values as a whole."""
-    if isinstance(wanted, dict) and isinstance(live, dict):
-        return wanted.keys() == live.keys() and all(_same(wanted[key], live[key], (*path, key)) for key in wanted)
-    if isinstance(wanted, list) and isinstance(live, list):
-        return len(wanted) == len(live) and all(map(_same, wanted, live, [path] * len(wanted)))
     if wanted == live:
         return True
-    holds_quantity = path[-1:] and (path[-1] in _QUANTITY or (path[-2:-1] and path[-2] in _QUANTITIES))
-    return bool(holds_quantity) and None is not _amount(wanted) == _amount(live)
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return wanted.keys() == live.keys() and all(_same(wanted[key], live[key], key, name) for key in wanted)
+    if isinstance(wanted, list) and isinstance(live, list):
+        return len(wanted) == len(live) and all(_same(*pair, name, parent) for pair in zip(wanted, live, strict=True))
+    is_quantity = name in _QUANTITY or parent in _QUANTITIES
+    return is_quantity and None is not _amount(wanted) == _amount(live)
 
 
 def _keys_of(name: str, wanted: Any, live: Any) -> Mapping[str, str | None]:  # noqa: ANN401 (any JSON value)
