@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
@@ -41,6 +41,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A ModelService, read: everything that follows from it alone, whatever becomes of its children."""
+
+    service: Body
+    spec: ModelServiceSpec | None = None  # None: it breaks a rule, see `problem`
+    shape: Body = field(default_factory=dict)  # its pod-shaping part
+    revision: str = ""  # the name of the revision that it describes
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A ModelService, the revision that its spec describes, and the situation around it."""
 
@@ -62,17 +73,27 @@ class Seen:
         return str(self.service["metadata"]["name"])
 
 
-def observe(service: Body, children: Children, config: Config) -> Seen:
-    """Return what is seen of `service`. A spec that cannot be acted on is a problem, not an error."""
-    now = _situation(service["metadata"]["name"], children)
+def read(service: Body) -> Wish:
+    """Return what a ModelService says. A spec that breaks a rule is a problem, not an error."""
     try:
         spec = parse(service)
     except InvalidSpec as error:
-        return Seen(service, children, now, problem=Problem(Reason.INVALID_SPEC, str(error)))
+        return Wish(service, problem=Problem(Reason.INVALID_SPEC, str(error)))
+    metadata = service["metadata"]
+    shape = revision.shape(spec, (metadata.get("annotations") or {}).get(names.RESTART, ""))
+    return Wish(service, spec, shape, revision.revision_name(metadata["name"], shape))
+
+
+def observe(wish: Wish, children: Children, config: Config) -> Seen:
+    """Return what is seen of a ModelService. A spec that cannot be acted on is a problem, not an error."""
+    service, spec = wish.service, wish.spec
+    now = _situation(service["metadata"]["name"], children)
+    if spec is None:
+        return Seen(service, children, now, problem=wish.problem)
     promised = now.replicas if spec.replicas is None else spec.replicas
     now = replace(now, replicas=promised, paused=spec.rollout.paused)
     try:
-        desired = _desired(service, spec, now, config)
+        desired = now.entry(wish.revision) or _new_entry(wish, spec, now, config)
     except UnknownClassError as error:
         problem = Problem(Reason.UNKNOWN_ACCELERATOR_CLASS, str(error))
     except BadOverlayError as error:
@@ -119,13 +140,7 @@ def _promised_last(stable: str, deployments: ByName) -> int:
     return 1
 
 
-def _desired(service: Body, spec: ModelServiceSpec, now: Situation, config: Config) -> Entry:
-    """Return the ledger's line of the spec: the one that is there, else a new one with a freshly rendered template."""
-    restart = (service["metadata"].get("annotations") or {}).get(names.RESTART, "")
-    shape = revision.shape(spec, restart)
-    name = revision.revision_name(service["metadata"]["name"], shape)
-    known = now.entry(name)
-    if known is not None:
-        return known
-    template = pod_template(service["metadata"]["name"], name, spec, config)
-    return Entry(name, now.next_sequence, spec=shape, template=template)
+def _new_entry(wish: Wish, spec: ModelServiceSpec, now: Situation, config: Config) -> Entry:
+    """Return the ledger's line for a revision that it does not have yet, with a freshly rendered template."""
+    template = pod_template(wish.service["metadata"]["name"], wish.revision, spec, config)
+    return Entry(wish.revision, now.next_sequence, spec=wish.shape, template=template)

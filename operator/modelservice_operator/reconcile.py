@@ -19,7 +19,7 @@ from modelservice_operator.kube.resources import (
     SERVICES,
     Resource,
 )
-from modelservice_operator.observe import Children, Problem, Seen, observe
+from modelservice_operator.observe import Children, Problem, Seen, observe, read
 from modelservice_operator.render import children as render
 from modelservice_operator.report import changes, status
 from modelservice_operator.rollout.plan import (
@@ -60,8 +60,9 @@ class Reconciler:
         service = self._store.service(key)
         if service is None or "deletionTimestamp" in service["metadata"]:
             return None  # the garbage collector removes the children, also while no operator runs
+        wish = read(service)
         for _ in range(_STEPS_AT_ONCE):
-            seen = observe(service, self._children(service), self._config)
+            seen = observe(wish, self._children(service), self._config)
             plan = decide(seen.situation) if _can_plan(seen) else None
             moved, problem = False, seen.problem
             try:
@@ -72,7 +73,7 @@ class Reconciler:
             except TerminalError as error:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             if not moved:
-                seen = observe(service, self._children(service), self._config)  # with what was just written
+                seen = observe(wish, self._children(service), self._config)  # with what was just written
                 await self._report(seen, plan, problem)
                 return LOOK_AGAIN if problem is not None and problem != seen.problem else None
         return timedelta(0)

@@ -6,7 +6,7 @@ import pytest
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.observe import Seen, observe
+from modelservice_operator.observe import Seen, observe, read
 from modelservice_operator.render.children import pin
 from modelservice_operator.rollout.revision import shape
 from modelservice_operator.rollout.situation import Verdict
@@ -35,7 +35,7 @@ PASSED = {"verdict": Verdict.PASSED}
 
 
 def seen(*bodies: Body, pods: tuple[Body, ...] = (), annotations: Body | None = None, **spec: object) -> Seen:
-    return observe(service(annotations=annotations, **spec), children(*bodies, pods=pods), CONFIG)
+    return observe(read(service(annotations=annotations, **spec)), children(*bodies, pods=pods), CONFIG)
 
 
 def serving(replicas: int = 3) -> tuple[Body, ...]:
