@@ -1,10 +1,14 @@
 """`make bench-operator`: what the operator costs, beside a bare client that sends the very same writes.
 
-    python bench/operator [--sizes 500,2000] [--repeat 3] [--largest 5000] [--quick]
+    python bench/operator [--sizes 500,2000] [--largest 5000] [--repeat 3] [--connections 1,8,16] [--controllers 500]
 
-The clock of the operator runs from the moment at which its process answers /healthz, so that it contains all lists and
-all of kopf's start, but not Python's; that is told as `startup_seconds`. It stops when etcd holds every child and the
-first status of every service. Bare client and operator use the same account's token, each on a fresh control plane.
+Both use the token of the operator's own account, each on etcd and an API server that were put back to the same state
+before and have come to rest. The services are there before the operator starts. Its clock runs from the moment at
+which its program is loaded (/healthz answers; the bare client's program is loaded, too) until every child and the first
+status of every service are stored; all its lists and watches are in that time. The bare client replays the bodies that
+the operator sent for them, as a proxy recorded them, before and after, over the number of connections that is best.
+
+Progress goes to stderr; the last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,202 +16,204 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import orjson
-
 import bare
-from faults.admin import services
-from lab import CHILDREN, NAMESPACE, Lab, Operator, cpu_seconds, lab, memory_mb, name
+from faults.admin import Admin, services
+from lab import CHILDREN, NAMESPACE, Lab, cpu_seconds, lab, name
+from subject import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from faults.proxy import Sent
-
-CONNECTIONS = (1, 8, 16)
-_CHILDREN_PER_SERVICE = 4  # the ledger's first line, Deployment, Service, metrics Service
 _CHANGES = 200
-assert CHILDREN  # noqa: S101 (what `_CHILDREN_PER_SERVICE` counts)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
     """One run of the operator from nothing."""
 
+    size: int
     seconds: float
     startup_seconds: float
     writes: int
-    gets: int
+    reads: int
     operator_cpu: float
     api_cpu: float
     rss_mb: float
-    more: dict[str, Any] = field(default_factory=dict)
+    bare_seconds: float = 0.0
 
+    @property
+    def ratio(self) -> float:
+        """The time, as a multiple of the bare client's."""
+        return self.seconds / self.bare_seconds
 
-async def replayed(size: int, sent: Sequence[Sent], connections: Sequence[int]) -> tuple[float, int]:
-    """Return the bare client's best time, and over how many connections."""
-    found = []
-    for number in connections:
-        async with lab(size) as here:
-            found.append((await bare.replay(here.kubeconfig, here.plane.ca, sent, number), number))
-            _say(f"  bare client, {size} services, {number} connections: {found[-1][0]:.2f} s")
-    return min(found)
+    @property
+    def ratio_with_startup(self) -> float:
+        """The same from the moment at which the process was asked for; the bare client's has no such part."""
+        return (self.seconds + self.startup_seconds) / self.bare_seconds
 
-
-async def operated(size: int, *, controllers: bool = False, resident: bool = False) -> Run:
-    """Let the operator loose on services that are there already."""
-    async with lab(size, controllers=controllers) as here:
-        since, api_before = here.revision(), cpu_seconds(here.api_pid)
-        operator = Operator(here)
-        try:
-            alive = await operator.until_alive()
-            stored = await here.until_stored(since, _CHILDREN_PER_SERVICE)
-            await operator.until_quiet(size)
-            requests = operator.requests()
-            run = Run(
-                seconds=stored - alive,
-                startup_seconds=alive - operator.spawned,
-                writes=operator.writes(),
-                gets=requests.total() - operator.writes(),
-                operator_cpu=cpu_seconds(operator.pid),
-                api_cpu=cpu_seconds(here.api_pid) - api_before,
-                rss_mb=memory_mb(operator.pid),
-            )
-            _say(f"  operator, {size} services: {run.seconds:.2f} s, {dict(requests)}, {run.operator_cpu:.1f} s CPU")
-        finally:
-            operator.stop()
-        if resident:
-            run.more = await _restarted_and_changed(here)
-        return run
-
-
-async def _restarted_and_changed(here: Lab) -> dict[str, Any]:
-    operator = Operator(here)
-    try:
-        quiet = await operator.until_quiet(here.size)
-        found = {"restart_seconds": round(quiet - operator.spawned, 2), "restart_writes": operator.writes()}
-        _say(f"  restart: {found}, {cpu_seconds(operator.pid):.1f} s CPU")
-        latencies = await _changes(here)
-        found["change_p50_ms"] = round(statistics.median(latencies) * 1000, 1)
-        found["change_p99_ms"] = round(sorted(latencies)[int(len(latencies) * 0.99) - 1] * 1000, 1)
-    finally:
-        operator.stop()
-    return found
-
-
-async def _changes(here: Lab) -> list[float]:
-    """Scale one service after the other; the time runs from the user's request to the watch event of its Deployment."""
-    seen: asyncio.Queue[str] = asyncio.Queue()
-    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-    version = (await here.admin.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
-    limits = aiohttp.ClientTimeout(total=None)
-    url = f"{here.admin._url}{path}?watch=true&resourceVersion={version}"
-    async with here.admin._http.get(url, ssl=here.admin._tls, timeout=limits) as watch:
-
-        async def read() -> None:
-            rest = b""
-            async for chunk in watch.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    deployment = orjson.loads(line)["object"]
-                    seen.put_nowait(deployment["metadata"]["labels"]["modelservice.dev/name"])
-
-        reading = asyncio.create_task(read())
-        latencies = []
-        for number in range(0, here.size, max(here.size // _CHANGES, 1)):
-            begun = time.perf_counter()
-            await here.admin.merge(services(NAMESPACE, name(number)), {"spec": {"replicas": 2}})
-            while await asyncio.wait_for(seen.get(), 30) != name(number):
-                pass
-            latencies.append(time.perf_counter() - begun)
-            await asyncio.sleep(0.02)
-        reading.cancel()
-        return latencies
+    def costs(self) -> dict[str, float]:
+        """Tell what is compared between runs of different sizes, each for one service or one write."""
+        return {
+            "writes_per_service": round(self.writes / self.size, 3),
+            "reads_per_service": round(self.reads / self.size, 3),
+            "operator_cpu_ms_per_write": round(self.operator_cpu * 1000 / self.writes, 2),
+            "api_cpu_ms_per_write": round(self.api_cpu * 1000 / self.writes, 2),
+        }
 
 
 async def main(options: argparse.Namespace) -> dict[str, Any]:
     """Measure everything and return the numbers."""
-    sizes, repeat = options.sizes, options.repeat
-    every = sorted({*sizes, *([options.largest] if options.largest else [])})
-    load = os.getloadavg()[0]
-    _say(f"recording the writes of {every[-1]} services (load {load:.1f})")
-    sent = await bare.record(every[-1], _CHILDREN_PER_SERVICE)
-    numbers: dict[str, Any] = {"load_before": round(load, 1), "children": _CHILDREN_PER_SERVICE}
-    best = CONNECTIONS
-    for size in every:
-        own, ratios, runs = bare.of_first(sent, size), [], []
-        for turn in range(1 if size == options.largest else repeat):
-            _say(f"{size} services, run {turn + 1}")
-            before, at = await replayed(size, own, best)
-            runs.append(await operated(size, resident=turn == 0 and size == sizes[-1]))
-            after, _ = await replayed(size, own, best)
-            ratios.append(runs[-1].seconds / ((before + after) / 2))
-            _say(f"  bare {before:.2f} and {after:.2f} s at {at} connections, ratio {ratios[-1]:.3f}")
-            if size != every[0]:
-                best = (at,)
-        best = CONNECTIONS if size != every[0] else best
-        numbers |= _told(size, own, ratios, runs)
-        best = (at,)  # the smallest size tells which number of connections is best
+    sizes = sorted({*options.sizes, *([options.largest] if options.largest else [])})
+    numbers: dict[str, Any] = {"load_before": round(os.getloadavg()[0], 1), "children": CHILDREN}
+    runs: list[Run] = []
+    async with lab() as here:
+        for size in sizes:
+            await here.grow(size)
+        _say(f"recording the writes for {sizes[-1]} services")
+        recording = await bare.record(here, sizes[-1])
+        best = options.connections
+        for size in sizes:
+            tried = best if size == options.largest else options.connections  # there all of them would take too long
+            for turn in range(1 if size == options.largest else options.repeat):
+                _say(f"{size} services, run {turn + 1}")
+                before, number = await _replayed(here, recording, size, tried)
+                tried = best = [number]
+                run = await _operated(here, size, recording)
+                if size == options.sizes[-1] and turn == 0:
+                    numbers |= await _resident(here)
+                after, _ = await _replayed(here, recording, size, best)
+                runs.append(replace(run, bare_seconds=(before + after) / 2))
+                _say(f"  {runs[-1].ratio:.3f} of the bare client's time")
+    numbers |= _told(runs)
     if options.controllers:
-        run = await operated(options.controllers, controllers=True)
-        numbers["with_controllers"] = {
-            "services": options.controllers,
-            "seconds": round(run.seconds, 2),
-            "writes_per_service": round(run.writes / options.controllers, 2),
-            "operator_cpu_ms_per_write": round(run.operator_cpu * 1000 / run.writes, 2),
-            "api_cpu_ms_per_write": round(run.api_cpu * 1000 / run.writes, 2),
-        }
+        _say(f"{options.controllers} services beside the controller manager")
+        async with lab(controllers=True) as here:
+            await here.grow(options.controllers)
+            numbers["with_controllers"] = _row(await _operated(here, options.controllers, None))
     return numbers
 
 
-def _told(size: int, sent: Sequence[Sent], ratios: Sequence[float], runs: Sequence[Run]) -> dict[str, Any]:
-    """Put the median run of a size into the words of the result; a larger size replaces what is told once."""
-    middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
-    children = _CHILDREN_PER_SERVICE
-    found = {
-        f"ratio_{size}": round(statistics.median(ratios), 3),
-        f"ratios_{size}": [round(ratio, 3) for ratio in ratios],
-        f"seconds_{size}": round(middle.seconds, 2),
-        f"rss_mb_{size}": round(middle.rss_mb),
-        "writes_per_service": round(middle.writes / size, 3),
-        "extra_writes_per_service": round(middle.writes / size - children - 1, 3),
-        "gets_per_service": round(middle.gets / size, 3),
-        "operator_cpu_ms_per_write": round(middle.operator_cpu * 1000 / middle.writes, 2),
-        "api_cpu_ms_per_write": round(middle.api_cpu * 1000 / middle.writes, 2),
-        "startup_seconds": round(middle.startup_seconds, 2),
-    }
-    assert len(sent) >= size * (children + 1)  # noqa: S101 (else the bare client has less to do)
-    for run in runs:
-        found |= run.more
-    return found
+async def _replayed(here: Lab, recording: bare.Recording, size: int, connections: Sequence[int]) -> tuple[float, int]:
+    """Return the bare client's best time, and over how many connections."""
+    found = []
+    for number in connections:
+        await here.fresh(size)
+        api, sent = cpu_seconds(here.api_pid), recording.of_first(size)
+        found.append((await bare.replay(here, sent, number), number))
+        cost = (cpu_seconds(here.api_pid) - api) * 1000 / len(sent)
+        _say(f"  bare client, {number} connections: {found[-1][0]:.2f} s, API server {cost:.2f} ms CPU per write")
+    return min(found)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench/operator", description=__doc__.splitlines()[0])
-    numbers = lambda text: [int(each) for each in text.split(",")]  # noqa: E731
-    parser.add_argument("--sizes", type=numbers, default=[500, 2000], help="services per run (default 500,2000)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs per size, of which the median counts")
-    parser.add_argument("--largest", type=int, default=5000, help="one run at this size; 0 for none")
-    parser.add_argument("--controllers", type=int, default=500, help="a run with real controllers; 0 for none")
-    parser.add_argument("--quick", action="store_true", help="50 and 100 services, once: does it work?")
-    return parser
+async def _operated(here: Lab, size: int, recording: bare.Recording | None) -> Run:
+    """Let the operator loose on services that are there already, and stop it when it is done with all."""
+    await here.fresh(size)
+    since, api = here.revision(), cpu_seconds(here.api_pid)
+    operator = Operator(here)
+    try:
+        alive = await operator.until_alive()
+        stored = await here.until_stored(since, recording.revisions(size) if recording else 0)
+        await operator.until_quiet(size)
+        requests, writes = operator.requests(), operator.writes()
+        run = Run(
+            size,
+            seconds=stored - alive,
+            startup_seconds=alive - operator.spawned,
+            writes=writes,
+            reads=requests.total() - writes,
+            operator_cpu=cpu_seconds(operator.pid),
+            api_cpu=cpu_seconds(here.api_pid) - api,
+            rss_mb=operator.most_memory_mb(),
+        )
+    finally:
+        operator.stop()
+    _say(f"  operator: {run.seconds:.2f} s after {run.startup_seconds:.2f} s, {dict(requests)}")
+    _say(f"  {run.costs()}, {run.rss_mb:.0f} MB")
+    return run
+
+
+async def _resident(here: Lab) -> dict[str, float]:
+    """Start the operator again on services that it has brought up before, then change one after the other."""
+    operator = Operator(here)
+    try:
+        quiet = await operator.until_quiet(here.size)
+        numbers = {"restart_seconds": round(quiet - operator.spawned, 2), "restart_writes": operator.writes()}
+        latencies = sorted(await _changes(here))
+    finally:
+        operator.stop()
+    for percent in (50, 99):
+        numbers[f"change_p{percent}_ms"] = round(latencies[len(latencies) * percent // 100 - 1] * 1000, 1)
+    _say(f"  resident: {numbers}")
+    return numbers
+
+
+async def _changes(here: Lab) -> list[float]:
+    """Scale services, one at a time; the time runs from the user's request to the news of the changed Deployment."""
+    latencies = []
+    async with (
+        Admin.of(here.plane) as admin,
+        admin.watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments") as deployments,
+    ):
+        for number in range(0, here.size, -(-here.size // _CHANGES)):
+            begun = time.perf_counter()
+            asked = asyncio.create_task(admin.merge(services(NAMESPACE, name(number)), {"spec": {"replicas": 2}}))
+            async for deployment in deployments:
+                if deployment["metadata"]["labels"]["modelservice.dev/name"] == name(number):
+                    break
+            latencies.append(time.perf_counter() - begun)
+            await asked
+            await asyncio.sleep(0.02)
+    return latencies
+
+
+def _told(runs: Sequence[Run]) -> dict[str, Any]:
+    """Put all runs into the words of the result: medians of each size, and the worst of what holds for all."""
+    numbers: dict[str, Any] = {}
+    for size in sorted({run.size for run in runs}):
+        own = [run for run in runs if run.size == size]
+        numbers[f"ratio_{size}"] = _median([run.ratio for run in own])
+        numbers[f"ratios_{size}"] = [round(run.ratio, 3) for run in own]
+        numbers[f"ratio_with_startup_{size}"] = _median([run.ratio_with_startup for run in own])
+        numbers[f"seconds_{size}"] = _median([run.seconds for run in own])
+        numbers[f"rss_mb_{size}"] = round(max(run.rss_mb for run in own))
+    costs = [run.costs() for run in runs]
+    numbers |= {what: max(each[what] for each in costs) for what in costs[0]}
+    numbers["extra_writes_per_service"] = round(numbers["writes_per_service"] - CHILDREN, 3)
+    numbers["startup_seconds"] = _median([run.startup_seconds for run in runs])
+    return numbers
+
+
+def _row(run: Run) -> dict[str, float]:
+    return {"services": run.size, "seconds": round(run.seconds, 2), **run.costs()}
+
+
+def _median(values: Sequence[float]) -> float:
+    return round(statistics.median(values), 3)
 
 
 def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
+def _parser() -> argparse.ArgumentParser:
+    def numbers(text: str) -> list[int]:
+        return [int(each) for each in text.split(",")]
+
+    parser = argparse.ArgumentParser(prog="bench/operator", description="Measure what the operator costs.")
+    parser.add_argument("--sizes", type=numbers, default=[500, 2000], help="services per run (default 500,2000)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs per size, of which the median counts (default 3)")
+    parser.add_argument("--largest", type=int, default=5000, help="one run at this size (default 5000; 0: none)")
+    parser.add_argument("--connections", type=numbers, default=[1, 8, 16], help="of the bare client (default 1,8,16)")
+    parser.add_argument("--controllers", type=int, default=500, help="a run with controllers (default 500; 0: none)")
+    return parser
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
-    arguments = _parser().parse_args()
-    if arguments.quick:
-        arguments.sizes, arguments.repeat, arguments.largest, arguments.controllers = [50, 100], 1, 0, 50
-    print(json.dumps(asyncio.run(main(arguments))))
+    print(json.dumps(asyncio.run(main(_parser().parse_args()))))

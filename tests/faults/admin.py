@@ -50,7 +50,9 @@ class Admin:
 
     async def apply(self, path: str, body: Body) -> Body:
         """Apply a manifest as a user who keeps it in a file: what it no longer says goes away."""
-        return await self._request("PATCH", f"{path}?fieldManager=user&force=true", body, "application/apply-patch+yaml")
+        return await self._request(
+            "PATCH", f"{path}?fieldManager=user&force=true", body, "application/apply-patch+yaml"
+        )
 
     async def delete(self, path: str, **options: object) -> None:
         """Delete an object, if it is there."""
@@ -64,6 +66,14 @@ class Admin:
         """Read a collection."""
         found: list[Body] = (await self._request("GET", path, None, ""))["items"]
         return found
+
+    @asynccontextmanager
+    async def watch(self, path: str) -> AsyncIterator[AsyncIterator[Body]]:
+        """Open a stream of what happens to a collection from now on: the objects."""
+        version = (await self.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
+        url = f"{self._url}{path}?watch=true&resourceVersion={version}"
+        async with self._http.get(url, ssl=self._tls, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+            yield _objects(answer)
 
     async def namespaces(self, names: list[str]) -> None:
         """Create namespaces."""
@@ -82,6 +92,14 @@ class Admin:
             assert answer.status < 400 or answer.status in good, f"{method} {path}: {answer.status} {text[:500]!r}"
             parsed: Body = orjson.loads(text)
             return parsed
+
+
+async def _objects(answer: aiohttp.ClientResponse) -> AsyncIterator[Body]:
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield orjson.loads(line)["object"]
 
 
 def services(namespace: str, name: str = "", subresource: str = "") -> str:

@@ -25,6 +25,11 @@ class Settings:
         return self.directory / "pki"
 
     @property
+    def etcd_data(self) -> Path:
+        """Where etcd keeps its data."""
+        return self.directory / "etcd"
+
+    @property
     def etcd_url(self) -> str:
         """Where etcd listens."""
         return f"http://127.0.0.1:{self.etcd_port}"
@@ -35,7 +40,7 @@ def etcd(program: Path, settings: Settings) -> list[str]:
     peer = f"http://127.0.0.1:{settings.peer_port}"
     return [
         str(program),
-        f"--data-dir={settings.directory / 'etcd'}",
+        f"--data-dir={settings.etcd_data}",
         f"--listen-client-urls={settings.etcd_url}",
         f"--advertise-client-urls={settings.etcd_url}",
         f"--listen-peer-urls={peer}",

@@ -58,6 +58,11 @@ class ControlPlane:
         return self.settings.etcd_url
 
     @property
+    def etcd_data(self) -> Path:
+        """Where etcd keeps everything, for those who put it back to an earlier state."""
+        return self.settings.etcd_data
+
+    @property
     def ca(self) -> Path:
         """The certificate of the authority that vouches for the API server."""
         return self.settings.pki / "ca.crt"
@@ -91,17 +96,25 @@ class ControlPlane:
         """
         self._outlives_us = outlives_us
         (self.directory / "log").mkdir(parents=True)
+        self._make_credentials()
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start everything on the data that is there, after `stop`."""
         programs = binaries.paths(self.programs)
-        tokens = self._make_credentials()
         self._spawn("etcd", components.etcd(programs["etcd"], self.settings))
         self.start_api()
         if self.controllers:
-            manager, scheduler = (self._user_kubeconfig(name, tokens[f"system:{name}"]) for name in FOR_CONTROLLERS)
+            manager, scheduler = map(self._kubeconfig_of, FOR_CONTROLLERS)
             self._spawn(
                 "kube-controller-manager",
                 components.controller_manager(programs["kube-controller-manager"], self.settings, manager),
             )
             self._spawn("kube-scheduler", components.scheduler(programs["kube-scheduler"], scheduler))
+
+    def pid(self, program: str) -> int:
+        """The process of one of the programs."""
+        return self._running[program].pid
 
     def start_api(self) -> None:
         """Start the API server (again, on the same data and port) and return when it is ready."""
@@ -151,17 +164,17 @@ class ControlPlane:
 
     # -- parts
 
-    def _make_credentials(self) -> dict[str, str]:
+    def _make_credentials(self) -> None:
         authority = Authority.create(self.settings.pki)
         authority.issue("apiserver", "/CN=kube-apiserver", apiserver_names(_SERVICE_ADDRESS))
         tokens = access.create_tokens(self.settings.pki / "tokens.csv", access.CONTROLPLANE_USERS)
-        Access(self.url, authority.certificate.read_text(), tokens["admin"]).write(self.kubeconfig)
-        return tokens
+        admin = Access(self.url, authority.certificate.read_text(), tokens["admin"])
+        admin.write(self.kubeconfig)
+        for name in FOR_CONTROLLERS:
+            replace(admin, token=tokens[f"system:{name}"]).write(self._kubeconfig_of(name))
 
-    def _user_kubeconfig(self, name: str, token: str) -> Path:
-        path = self.directory / "pki" / f"{name}.kubeconfig"
-        replace(Access.read(self.kubeconfig), token=token).write(path)
-        return path
+    def _kubeconfig_of(self, name: str) -> Path:
+        return self.settings.pki / f"{name}.kubeconfig"
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         self._running[name] = processes.spawn(
