@@ -10,6 +10,7 @@ from modelservice_operator import names
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.store import Key, Store
+from modelservice_operator.gauges import Gauges
 from modelservice_operator.kube.errors import TerminalError
 from modelservice_operator.kube.resources import (
     CONFIG_MAPS,
@@ -46,7 +47,7 @@ _STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one chang
 
 
 class Reconciler:
-    """The operator's one loop body; it keeps nothing between two calls."""
+    """The operator's one loop body; between two calls it keeps only what it shows to Prometheus."""
 
     def __init__(self, config: Config, store: Store, applier: Applier, clock: Callable[[], datetime]) -> None:
         """`clock` gives the time of day in UTC, for decided and transition times."""
@@ -54,11 +55,13 @@ class Reconciler:
         self._store = store
         self._applier = applier
         self._clock = clock
+        self._gauges = Gauges()
 
     async def __call__(self, key: Key) -> timedelta | None:
         """Take every step that can be taken now; return when to look again, None for when something changes."""
         service = self._store.service(key)
         if service is None or "deletionTimestamp" in service["metadata"]:
+            self._gauges.forget(key)
             return None  # the garbage collector removes the children, also while no operator runs
         wish = read(service)
         for _ in range(_STEPS_AT_ONCE):
@@ -77,6 +80,10 @@ class Reconciler:
                 await self._report(seen, plan, problem)
                 return LOOK_AGAIN if problem is not None and problem != seen.problem else None
         return timedelta(0)
+
+    def gauges(self) -> str:
+        """Return the services' own metrics."""
+        return self._gauges.text()
 
     def _children(self, service: Body) -> Children:
         """Return what the ModelService controls; an object that only carries its label is not its child."""
@@ -193,7 +200,10 @@ class Reconciler:
     # -- report
 
     async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
-        patch = changes(seen.service.get("status") or {}, status(seen, plan, problem, self._now()))
+        found = status(seen, plan, problem, self._now())
+        phase = plan.phase.value if plan is not None else ""
+        self._gauges.show(Key(seen.namespace, seen.name), found, wanted=seen.situation.replicas, phase=phase)
+        patch = changes(seen.service.get("status") or {}, found)
         if patch:
             await self._applier.patch_status(seen.service, patch)
 

@@ -45,9 +45,17 @@ class Heartbeat:
 
 @asynccontextmanager
 async def serving(
-    host: str | None, port: int, heartbeat: Heartbeat, unready: Callable[[], Sequence[str]]
+    host: str | None,
+    port: int,
+    heartbeat: Heartbeat,
+    *,
+    unready: Callable[[], Sequence[str]],
+    gauges: Callable[[], str],
 ) -> AsyncIterator[None]:
-    """Serve the three pages; `unready` gives a sentence for each thing that is not as it should be."""
+    """Serve the three pages; `unready` gives a sentence for each thing that is not as it should be.
+
+    `gauges` gives what /metrics shows beside our own metrics, in the same format.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n") if heartbeat.alive else web.Response(status=503, text="the loop is stuck\n")
@@ -57,7 +65,8 @@ async def serving(
         return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = generate_latest() + gauges().encode()
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     pages = web.Application()
     pages.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])

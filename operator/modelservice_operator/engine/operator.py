@@ -31,14 +31,13 @@ from modelservice_operator.kube.errors import KubeError
 from modelservice_operator.kube.informer import Informer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
     from modelservice_operator.engine.leader import Election
     from modelservice_operator.kube.resources import Body, Resource
     from modelservice_operator.kube.session import Cluster
 
-    Reconcile: TypeAlias = Callable[[Key], Awaitable[timedelta | None]]
     Deliver: TypeAlias = Callable[[str | None, Body], None]
 
 _WORKERS: Final = 8  # the API server is the bottleneck: more only wait longer (measured)
@@ -65,6 +64,16 @@ class Watch(Protocol):
         """Watch until cancelled."""
 
 
+class Domain(Protocol):
+    """What is to be done for a service."""
+
+    async def __call__(self, key: Key) -> timedelta | None:
+        """Bring one service to its spec; return when to look again. What it raises is logged and repeated later."""
+
+    def gauges(self) -> str:
+        """Give the services' own metrics in Prometheus' text format."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """What the operator looks after."""
@@ -84,16 +93,12 @@ class Operator:
         kinds: Kinds,
         *,
         watch: Watch,
-        domain: Callable[[Store, Applier], Reconcile],
+        domain: Callable[[Store, Applier], Domain],
         election: Election | None = None,
         namespaces: Sequence[str] = (),
         listen: tuple[str | None, int] = (None, 8080),
     ) -> None:
-        """`domain` gets the store and the applier, and gives the function that brings one service to its spec.
-
-        That function returns when to look again; what it raises is logged and repeated later. No election: this
-        operator is the only one. No namespaces: all.
-        """
+        """`domain` gets the store and the applier. No election: this operator is the only one. No namespaces: all."""
         self._cluster = cluster
         self._kinds = kinds
         self._watch = watch
@@ -105,7 +110,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._store = Store(kinds.services, kinds.label)
         self._applier = Applier(cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
-        self._reconcile = domain(self._store, self._applier)
+        self._domain = domain(self._store, self._applier)
         self._informers = [
             Informer(cluster, resource, self, selector=kinds.label, namespace=namespace)
             for resource in kinds.children
@@ -124,7 +129,7 @@ class Operator:
     async def run(self) -> None:
         """Run until `stop` (then return) or until a part dies (then raise)."""
         show_queue(self._queue)
-        async with serving(*self._listen, self._heartbeat, self._unready):
+        async with serving(*self._listen, self._heartbeat, unready=self._unready, gauges=self._domain.gauges):
             parts = [self._heartbeat.run(), *(informer.run() for informer in self._informers), self._work()]
             life = asyncio.create_task(_together(parts))
             stopping = asyncio.create_task(self._stop.wait())
@@ -198,7 +203,7 @@ class Operator:
     async def _look_at(self, key: Key) -> None:
         started = time.perf_counter()
         try:
-            again = await self._reconcile(key)
+            again = await self._domain(key)
         except KubeError as error:
             # Expected at any time, and said by the server itself: a line is enough.
             seconds = self._queue.retry(key, at_least=error.retry_after or 0.0)
