@@ -2,10 +2,11 @@
 
 Work-conserving: whenever the executor is free it takes all that waits, up to the largest batch, so a batch grows only
 while the executor is busy, and an idle server adds no delay (`max_batch_delay` adds one for those who want it).
-Everything here runs on the event loop; a request ends in exactly one call of its `done`.
+The executor is the model's thread, or, while passes are short, the loop itself (`placement`). Everything else here runs
+on the event loop; a request ends in exactly one call of its `done`.
 
-                         ┌─ full ──────────────► RequestError 429
-    submit ─► bucket ────┼─ deadline ──────────► RequestError 504
+    admit ── full ─────────────────────────────► RequestError 429
+    submit ─► bucket ────┬─ deadline ──────────► RequestError 504
               (by shape) ├─ client gone ───────► RequestError 499
                          └─ executor free ─► batch ─► outputs, or RequestError 500 for the one that failed
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 from model_server.batch import run_batch
 from model_server.errors import RequestError
 from model_server.metrics import Rejection
+from model_server.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +62,13 @@ class Worker(Protocol):
 class Ticket:
     """One request on its way; `cancel` says that nobody waits for the answer any more."""
 
-    __slots__ = ("_batcher", "done", "inputs", "key", "queued", "rows")
+    __slots__ = ("_batcher", "done", "inputs", "key", "queued", "rows", "size")
 
     def __init__(self, batcher: Batcher, inputs: Arrays, queued: float, done: Callable[[Outcome], None]) -> None:
         self._batcher = batcher
         self.inputs = inputs
         self.rows = len(inputs[0])
+        self.size = sum(array.size for array in inputs)
         self.key = tuple(array.shape[1:] for array in inputs)  # datatypes are the model's own, the same for all
         self.queued = queued
         self.done = done
@@ -131,6 +134,7 @@ class Batcher:
         self._clock = clock
         self._limits = limits
         self._metrics = metrics
+        self._placement = Placement()
         self._live: OrderedDict[Ticket, None] = OrderedDict()  # waiting or running; the first expires first
         self._buckets: dict[BucketKey, Bucket] = {}
         self._waiting = 0
@@ -149,8 +153,15 @@ class Batcher:
             return 0.0
         return self._clock() - min(bucket.head.queued for bucket in self._buckets.values())
 
+    def admit(self) -> None:
+        """Raise RequestError when too many wait already; asked before a request is decoded, which may cost more."""
+        if self._waiting >= self._limits.max_queue:
+            self._metrics.rejected[Rejection.QUEUE_FULL] += 1
+            message = f"The server is full: {self._waiting} requests wait already. Try again in a second."
+            raise RequestError(429, message, ((b"retry-after", b"1"),))
+
     def submit(self, inputs: Arrays, done: Callable[[Outcome], None]) -> Ticket:
-        """Queue a request, or raise RequestError when it is too large or too many wait already."""
+        """Queue an admitted request, or raise RequestError when it is too large."""
         limits = self._limits
         ticket = Ticket(self, inputs, self._clock(), done)
         if ticket.rows > limits.max_batch_size:
@@ -158,10 +169,6 @@ class Batcher:
                 f"The request has {ticket.rows} rows; this server takes at most {limits.max_batch_size} at a time."
             )
             raise RequestError(400, message)
-        if self._waiting >= limits.max_queue:
-            self._metrics.rejected[Rejection.QUEUE_FULL] += 1
-            message = f"The server is full: {self._waiting} requests wait already. Try again in a second."
-            raise RequestError(429, message, ((b"retry-after", b"1"),))
         bucket = self._buckets.get(ticket.key)
         if bucket is None:
             bucket = self._buckets[ticket.key] = Bucket()
@@ -220,12 +227,23 @@ class Batcher:
             self._metrics.queue_seconds.observe(now - ticket.queued)
         self._metrics.batch_size.observe(sum(ticket.rows for ticket in batch))
         work = partial(_timed, self._clock, self._forward, [ticket.inputs for ticket in batch])
-        self._worker.submit(work, partial(self._batch_done, batch))
+        if self._placement.on_loop(_size(batch)):
+            result = work()
+            self._busy = False
+            self._finish_batch(batch, result)
+            if self._buckets and self._dispatch_call is None:
+                self._dispatch_in(0.0)  # when what came meanwhile has been read
+        else:
+            self._worker.submit(work, partial(self._come_back, batch))
 
-    def _batch_done(self, batch: list[Ticket], result: tuple[list[Outcome], float]) -> None:
-        outcomes, seconds = result
+    def _come_back(self, batch: list[Ticket], result: tuple[list[Outcome], float]) -> None:
         self._busy = False
-        self._dispatch()  # first of all: the executor should compute while the answers are written
+        self._dispatch()  # first of all: the thread should compute while the answers are written
+        self._finish_batch(batch, result)
+
+    def _finish_batch(self, batch: list[Ticket], result: tuple[list[Outcome], float]) -> None:
+        outcomes, seconds = result
+        self._placement.observe(seconds, _size(batch))
         self._metrics.compute_seconds.observe(seconds)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             if ticket in self._live:
@@ -260,6 +278,10 @@ class Batcher:
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         del self._live[ticket]
         ticket.done(outcome)
+
+
+def _size(batch: list[Ticket]) -> int:
+    return sum(ticket.size for ticket in batch)
 
 
 def _timed(

@@ -51,6 +51,7 @@ class Infer:
         """Take one request."""
         self._metrics.inflight += 1
         try:
+            self._batcher.admit()
             asked = decode(_readable_body(request), _json_length(request), self._signature)
             return self._batcher.submit(asked.inputs, partial(self._done, request, reply, asked))
         except RequestError as error:

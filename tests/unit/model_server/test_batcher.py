@@ -32,7 +32,8 @@ class Call:
 class World:
     """An event loop, a clock and a worker in one; time passes and work ends only by `passes` and `works`."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, *, pass_seconds: float = 0.01, **limits: float) -> None:
+        self.pass_seconds = pass_seconds
         self.now = 100.0
         self.calls: list[Call] = []
         self.work: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
@@ -49,7 +50,7 @@ class World:
         )
 
     def call_soon(self, callback: Callable[[], None]) -> Call:
-        return self.call_later(0.0, callback)
+        return self.call_later(-self.now, callback)  # due whatever the time
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Call:
         self.calls.append(Call(self.now + delay, callback))
@@ -60,6 +61,7 @@ class World:
 
     def forward(self, inputs: Arrays) -> Arrays:
         self.ran.append(inputs[0][:, 0].tolist())
+        self.now += self.pass_seconds
         return inputs
 
     def asks(self, value: float, *, rows: int = 1, width: int = 1) -> Ticket:
@@ -67,6 +69,7 @@ class World:
             assert value not in self.answers
             self.answers[value] = outcome.status if isinstance(outcome, RequestError) else outcome[0][:, 0].tolist()
 
+        self.batcher.admit()
         return self.batcher.submit((np.full((rows, width), value, dtype=np.float32),), done)
 
     def passes(self, seconds: float = 0.0) -> None:
@@ -77,7 +80,7 @@ class World:
             if not call.cancelled:
                 self.now = max(self.now, call.at)
                 call.callback()
-        self.now = until
+        self.now = max(self.now, until)
 
     def works(self) -> None:
         work, done = self.work.pop(0)
@@ -248,6 +251,72 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
     assert (world.batcher._live, world.batcher._buckets, world.calls) == ({}, {}, [])
 
 
+def test_a_quick_model_runs_on_the_loop_once_it_is_known_to_be_quick() -> None:
+    world = World(pass_seconds=0.00005)
+    world.asks(1)
+    world.passes()
+    world.works()  # the first time in the thread
+    for value in (2, 3):
+        world.asks(value)
+        assert value not in world.answers, "what one turn of the loop brings still runs together"
+    world.passes()
+    world.works()  # two rows are news
+    world.asks(4)
+    world.asks(5)
+    world.passes()
+    assert world.ran == [[1], [2, 3], [4, 5]]
+    assert (world.work, world.answers) == ([], {value: [value] for value in (1, 2, 3, 4, 5)})
+
+
+def test_a_model_that_becomes_slow_goes_back_to_the_thread_and_returns_when_it_is_quick_again() -> None:
+    world = World(pass_seconds=0.00005)
+    world.asks(1)
+    world.passes()
+    world.works()
+    world.pass_seconds = 1
+    world.asks(2)
+    world.passes()
+    assert world.answers[2] == [2], "once it held up the loop"
+    world.asks(3)
+    world.passes()
+    assert 3 not in world.answers
+    world.pass_seconds = 0.00005
+    world.works()
+    for value in range(4, 100):
+        world.asks(value)
+        world.passes()
+        if not world.work:
+            break
+        world.works()
+    assert world.answers[value] == [value]
+
+
+def test_on_the_loop_all_that_waits_still_runs_in_batches_that_fit() -> None:
+    world = World(pass_seconds=0.00005, max_batch_size=2)
+    world.asks(1, rows=2)
+    world.passes()
+    world.works()
+    for value in (2, 3, 4, 5, 6):
+        world.asks(value)
+    world.passes()
+    assert world.ran[1:] == [[2, 3], [4, 5], [6]]
+    assert world.work == []
+
+
+def test_a_request_that_an_answer_on_the_loop_brings_is_served_too() -> None:
+    world = World(pass_seconds=0.00005)
+    world.asks(1)
+    world.passes()
+    world.works()
+
+    def ask_again(_outcome: Outcome) -> None:
+        world.asks(3)
+
+    world.batcher.submit((np.zeros((1, 1), dtype=np.float32),), ask_again)
+    world.passes()
+    assert world.answers[3] == [3]
+
+
 def test_queue_time_and_batch_size_are_measured() -> None:
     world = World()
     world.asks(1)
@@ -255,5 +324,5 @@ def test_queue_time_and_batch_size_are_measured() -> None:
     world.asks(2, rows=3)
     world.passes(0.5)
     world.works()
-    assert world.metrics.queue_seconds.total == 0.5
+    assert world.metrics.queue_seconds.total == pytest.approx(0.5 + world.pass_seconds)
     assert world.metrics.batch_size.total == 4

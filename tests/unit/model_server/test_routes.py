@@ -31,6 +31,11 @@ class Now:
 
     def __init__(self, outcome: object = None) -> None:
         self.outcome = outcome
+        self.full: RequestError | None = None
+
+    def admit(self) -> None:
+        if self.full:
+            raise self.full
 
     def submit(self, inputs: Arrays, done: Callable[[Outcome], None]) -> None:
         done(inputs if self.outcome is None else self.outcome)
@@ -86,6 +91,14 @@ def test_a_client_error_is_told_and_counted(
     assert answer.status == status
     assert said in json.loads(answer.body)["error"]
     assert (metrics.requests[status], metrics.inflight) == (1, 0)
+
+
+def test_a_full_server_does_not_even_read_the_request(metrics: Metrics, health: Health) -> None:
+    full = Now()
+    full.full = RequestError(429, "full", ((b"retry-after", b"1"),))
+    answer = ask(serving(metrics, health, full), "/v2/models/m/infer", "POST", b"no JSON")
+    assert (answer.status, (b"retry-after", b"1") in answer.headers) == (429, True)
+    assert (metrics.requests[429], metrics.inflight) == (1, 0)
 
 
 def test_an_answer_that_cannot_be_encoded_is_a_500_and_is_counted(
