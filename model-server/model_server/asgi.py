@@ -13,7 +13,7 @@ from model_server.exchange import Request, Response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from model_server.connection import Terms
+    from model_server.connection import Connection, Terms
     from model_server.exchange import Handler, Pending
     from model_server.limits import Limits
 
@@ -30,23 +30,25 @@ class ClientGoneError(Exception):
 
 
 def application(terms: Terms) -> Application:
-    """Wrap the handlers; while `closing`, every answer tells the client to take its next request elsewhere."""
-    handle, closing, limits, clock = terms.handle, terms.closing, terms.limits, terms.clock
+    """Wrap the handlers; the scope's state has the connection, and why the rest of a body cannot be read."""
+    handle, limits, clock = terms.handle, terms.limits, terms.clock
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         arrived = clock()
+        state = scope["state"]
+        connection: Connection = state["connection"]
         body = b""
-        problem = None
         try:
             body = await _read_body(scope["headers"], receive, limits)
         except RequestError as error:
-            problem = error
+            state["problem"] = error
         except ClientGoneError:
             return
+        problem: RequestError | None = state.get("problem")
         request = Request(scope["method"], scope["path"], scope["headers"], body, arrived, problem)
         response = await _exchange(handle, request, receive)
         if problem is None:
-            await _send(response, send, close=closing())
+            await _send(response, send, close=connection.should_close())
         else:  # what is left of a body that was not read cannot be told from a next request
             await _send(response, send, close=True, hear_out=receive)
 

@@ -70,6 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
                 max_queue=options.max_queue,
                 request_timeout_seconds=options.request_timeout,
                 max_body_bytes=options.max_body_bytes,
+                max_connection_age_seconds=options.max_connection_age,
             ),
             drain_delay_seconds=options.drain_delay,
             drain_timeout_seconds=options.drain_timeout,
@@ -166,6 +167,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")
     add("--request-timeout", type=_duration, default="10s", help="answer or give up (504) within this time")
     add("--max-body-bytes", type=_positive, default=limits.max_body_bytes, help="the largest request body")
+    add("--max-connection-age", type=_duration, default="1m", help="then an answer closes the connection; 0s: never")
     add("--drain-delay", type=_duration, default="5s", help="serve on for this long after SIGTERM")
     add("--drain-timeout", type=_duration, default="20s", help="then wait this long for what is in flight")
     _add_report(parser)

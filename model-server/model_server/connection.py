@@ -9,11 +9,19 @@ wait in uvicorn's `pipeline`, and nothing more is read until they have had their
 the client does not read its answers. uvicorn's accounting holds for both ways, so its shutdown loses neither.
 
 Time limits are checked once a second by `sweep` and need no timer per request.
+
+uvicorn promises nothing about what this class uses of it, so its version is pinned exactly, and a new one comes in by
+passing tests/server. Used are the parser's callbacks, `cycle` and `pipeline` (the newest request, those before it),
+`_start_asgi_task`, `flow`, `STATUS_LINE`, and of a cycle `response_complete`, `disconnected`, `more_body`, `scope` and
+`message_event`. A server of our own instead would have to get sockets, TLS and shutdown right once more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import random
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -38,6 +46,8 @@ if TYPE_CHECKING:
     from model_server.limits import Limits
 
     Cycle: TypeAlias = "Exchange | RequestResponseCycle"
+
+log = logging.getLogger(__name__)
 
 # Longer than clients keep idle connections (Go 90 s, nginx 60 s, aiohttp 15 s by default): when the server is the one
 # to close, a request that is already on its way is lost.
@@ -168,6 +178,8 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()  # the present station's begin: idle, head, body, farewell
         self._unsent = 0
         self._sent_at = self._since
+        age = terms.limits.max_connection_age_seconds or math.inf
+        self._grows_old_at = self._since + age * random.uniform(0.5, 1)  # noqa: S311  # not all clients at once
 
     # -- reading
 
@@ -180,20 +192,26 @@ class Connection(HttpToolsProtocol):
         """Parse; what the parser finds is answered from its callbacks."""
         if self._deaf:
             return
-        self._undigested += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            while data:
+                data = self._feed(data)
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, RequestError) else RequestError(400, "This is not HTTP/1.1."))
+            self._refuse(_problem(error))
         else:
             running = self._running
             if self._undigested > MAX_HEAD_BYTES:  # a head, or trailers, without end
                 self._refuse(_head_too_large())
             elif isinstance(running, Exchange) and not running.complete:
                 self._expect_body(running)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse; return what is to be parsed anew: a request that would be an upgrade, without the offer."""
+        self._undigested += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
+        return b""
 
     def on_message_begin(self) -> None:
         """Note when a head begins."""
@@ -233,6 +251,7 @@ class Connection(HttpToolsProtocol):
         else:
             headers, expects_continue = self.headers, self.expect_100_continue
             super().on_message_begin()  # makes the scope, which only this way needs
+            self.scope["state"]["connection"] = self
             self.url, self.expect_100_continue = url, expects_continue
             self.headers[:] = headers
             super().on_headers_complete()
@@ -263,17 +282,17 @@ class Connection(HttpToolsProtocol):
             if exchange is self._running:
                 self._hand_over(exchange)
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Read a request anew without its offer to go on in another protocol (Java's client makes one, with a body)."""
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Write a request anew that offers to go on in another protocol (Java's client makes one, with a body)."""
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(RequestError(405, "This is no proxy."))
-            return
+            return b""
         lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
         lines += [b"%s: %s" % (name, value) for name, value in self.headers if name not in _UPGRADE]
         if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
             lines.append(b"connection: close")
-        self.data_received(b"\r\n".join((*lines, b"", rest)))
+        return b"\r\n".join((*lines, b"", rest))
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -299,7 +318,9 @@ class Connection(HttpToolsProtocol):
         if isinstance(newest, Exchange) and not newest.complete:
             self._give_up(newest, problem)  # in the middle of its body
         elif newest is not None and not isinstance(newest, Exchange) and newest.more_body:
-            self.transport.close()  # the same where ASGI reads the body: the application hears that it has ended
+            newest.scope["state"]["problem"] = problem  # the same where ASGI reads the body
+            newest.more_body = False
+            newest.message_event.set()
         else:
             refused = Exchange("", [], self._terms.clock(), keep_alive=False, expects_continue=False)
             refused.refuse(problem)
@@ -343,8 +364,7 @@ class Connection(HttpToolsProtocol):
         exchange.pending = None
         if exchange is not self._running:
             return  # the client has gone
-        # While closing, those behind it that have been read are still answered: the last answer closes.
-        close = not exchange.keep_alive or (self._terms.closing() and not self.pipeline)
+        close = not exchange.keep_alive or self.should_close()
         parts = [STATUS_LINE[response.status], self.server_state.head]
         parts += [b"%s: %s\r\n" % header for header in response.headers]
         parts.append(b"content-length: %d\r\n" % len(response.body))
@@ -381,6 +401,10 @@ class Connection(HttpToolsProtocol):
             self.flow.resume_reading()
 
     # -- the end
+
+    def should_close(self) -> bool:
+        """Say whether the client should go on elsewhere; not before those behind that have been read are answered."""
+        return (self.loop.time() > self._grows_old_at or self._terms.closing()) and not self.pipeline
 
     def _say_farewell(self) -> None:
         """Close; but where the client may still be sending, first hear it out: a reset would destroy the answer."""
@@ -432,7 +456,7 @@ class Connection(HttpToolsProtocol):
                 message = f"The request's body did not arrive within {patience:g} seconds."
                 self._give_up(running, RequestError(408, message))
         elif self._deaf:
-            if waited > LINGER_SECONDS:
+            if waited > LINGER_SECONDS and not unsent:
                 self.transport.abort()
         elif self._head_begun:
             if waited > patience:
@@ -444,6 +468,17 @@ class Connection(HttpToolsProtocol):
 def _is_plain(url: bytes) -> bool:
     """Say whether a URL is a path as it stands: nothing escaped, no query, no host."""
     return url.startswith(b"/") and b"%" not in url and b"?" not in url and url.isascii()
+
+
+def _problem(error: httptools.HttpParserError) -> RequestError:
+    """Say what was wrong with bytes that the parser, or a callback of it, could not take."""
+    cause = error.__context__
+    if isinstance(cause, RequestError):
+        return cause
+    if cause is None or isinstance(cause, httptools.HttpParserError | UnicodeDecodeError):
+        return RequestError(400, "This is not HTTP/1.1.")
+    log.error("a request could not be read", exc_info=cause)
+    return RequestError(500, "The server failed on this request; its log has the cause.")
 
 
 def _head_too_large() -> RequestError:

@@ -20,10 +20,11 @@ def parse_duration(text: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds on requests; each has a flag of `model-server serve`."""
+    """Bounds on requests and connections; each has a flag of `model-server serve`."""
 
     max_batch_size: int = 64
     max_batch_delay_seconds: float = 0.0
     max_queue: int = 256
     request_timeout_seconds: float = 10.0
     max_body_bytes: int = 64 * 1024 * 1024
+    max_connection_age_seconds: float = 60.0  # 0: no limit

@@ -60,6 +60,7 @@ class Listener(uvicorn.Server):
         self._socket = sock
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -75,18 +76,29 @@ class Listener(uvicorn.Server):
         self._stop.set()
         if self._task is not None:
             await self._task
+        if self._ticking is not None:
+            self._ticking.cancel()
 
     async def main_loop(self) -> None:
-        """Sleep until `stop`; once a second renew the Date header and end what takes too long."""
-        loop = asyncio.get_running_loop()
-        while not self._stop.is_set():
-            await self.on_tick(0)
-            self.server_state.write_out_headers()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.sweep(loop.time())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
+        """Sleep until `stop`."""
+        await self._tick()
+        self._ticking = asyncio.create_task(self._tick_on())
+        await self._stop.wait()
+
+    async def _tick_on(self) -> None:
+        """Go on through uvicorn's shutdown, which would else wait for clients that take too long."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await self._tick()
+
+    async def _tick(self) -> None:
+        """Renew the Date header and end what takes too long."""
+        await self.on_tick(0)
+        self.server_state.write_out_headers()
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.sweep(now)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -253,7 +253,13 @@ class FaultProxy:
                     await self._pump(answer, stream)
             except asyncio.CancelledError:
                 if stream.gone:
-                    gone = {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "A fault."}
+                    gone = {
+                        "kind": "Status",
+                        "status": "Failure",
+                        "code": 410,
+                        "reason": "Expired",
+                        "message": "A fault.",
+                    }
                     with suppress(ConnectionError, RuntimeError):
                         await response.write(orjson.dumps({"type": "ERROR", "object": gone}) + b"\n")
                 else:

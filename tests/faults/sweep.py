@@ -63,7 +63,9 @@ async def pattern(world: World) -> Pattern:
             return not any(own) if step.leaves_nothing else all(map(is_settled, own))
 
         found = await world.until(done)
-        assert found is not None, f"a life without faults gets stuck at {step.name}: {world.operator.log.read_text()[-3000:]}"
+        assert found is not None, (
+            f"a life without faults gets stuck at {step.name}: {world.operator.log.read_text()[-3000:]}"
+        )
         own = [found.get(namespace, {}) for namespace in namespaces]
         for other in own[1:]:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
@@ -138,7 +140,9 @@ async def _note(
     if not wrong:
         found.divergences.append(f"{step.name}: the operator does not stop writing: {world.proxy.writes[-20:]}")
     for namespace in wrong:
-        faults = [f"{write.name} ({fault.value})" for write, fault in plans[namespace].items() if write.step == step.name]
+        faults = [
+            f"{write.name} ({fault.value})" for write, fault in plans[namespace].items() if write.step == step.name
+        ]
         lines = differences(now.get(namespace, {}), expected)
         story = f"{namespace}, {step.name}, after faults at {'; '.join(faults) or 'nothing'}: " + "; ".join(lines)
         (found.orphans if step.leaves_nothing else found.divergences).append(story)
@@ -153,7 +157,10 @@ async def sweep(world: World, *, share: float, seed: int = 1) -> Found:
     chosen = random.Random(seed).sample(every, round(len(every) * share))  # noqa: S311 (no secret)
     found = Found()
     # Deaths disturb everyone, so those who die live together.
-    groups = {"crash": [each for each in chosen if each[1].crashes], "fault": [each for each in chosen if not each[1].crashes]}
+    groups = {
+        "crash": [each for each in chosen if each[1].crashes],
+        "fault": [each for each in chosen if not each[1].crashes],
+    }
     for name, group in groups.items():
         planned = lives(group, seed, per_step=_DEATHS_PER_STEP if name == "crash" else _FAULTS_PER_STEP)
         for first in range(0, len(planned), _NAMESPACES_AT_ONCE):

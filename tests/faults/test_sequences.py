@@ -166,7 +166,12 @@ def test_generated_edits_keep_the_four_rules(plane: ControlPlane, tmp_path: Path
                         continue
                     same = namespace in good and meaning(good[namespace]) == meaning(spec)
                     if namespace in good and not same:
-                        assert shown(now[namespace]) != shown(before[namespace]), (namespace, turn, good[namespace], spec)
+                        assert shown(now[namespace]) != shown(before[namespace]), (
+                            namespace,
+                            turn,
+                            good[namespace],
+                            spec,
+                        )
                     good[namespace] = spec
             for namespace, twin in zip(told, fresh, strict=True):
                 assert shown(now[namespace]) == shown(now[twin]), (

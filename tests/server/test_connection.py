@@ -14,6 +14,7 @@ from server.support import BOTH_WAYS, Connection, Server, column, echo_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 INFER = "/v2/models/m/infer"
 MAX_BODY = 200_000
@@ -152,6 +153,31 @@ async def test_an_offer_of_http_2_is_declined_by_an_answer(server: Server) -> No
     await connection.close()
 
 
+async def test_a_pipeline_of_thousands_of_offers_is_answered(server: Server) -> None:
+    connection = await Connection.to(server.port)
+    offer = b"GET /v2 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    connection.send_raw(3000 * offer)
+    for _ in range(3000):
+        assert (await asyncio.wait_for(connection.receive(), 10)).status == 200
+    await connection.close()
+
+
+async def test_a_proxy_is_not_what_this_is(server: Server) -> None:
+    assert await answer_to(server, b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n") == (405, "close")
+
+
+async def test_a_body_whose_chunks_make_no_sense_is_told_so(server: Server) -> None:
+    head = f"POST {INFER} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection = await Connection.to(server.port)
+    connection.send_raw(head.encode() + b"2\r\n{}\r\n")
+    await until(lambda: True)  # a turn of the server's loop or two: the application has begun to read
+    connection.send_raw(b"two\r\n{}\r\n")
+    answer = await asyncio.wait_for(connection.receive(), 10)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert answer.json == {"error": "This is not HTTP/1.1."}
+    await connection.close()
+
+
 async def test_head_of_the_inference_path_has_no_body(server: Server) -> None:
     connection = await Connection.to(server.port)
     connection.send_raw(f"HEAD {INFER} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
@@ -227,6 +253,29 @@ async def test_nonsense_after_a_request_does_not_cost_its_answer(slow: Server) -
     assert [(await connection.receive()).status for _ in range(2)] == [200, 400]
     assert await asyncio.wait_for(connection.at_eof(), 10)
     await connection.close()
+
+
+@pytest.mark.parametrize("way", BOTH_WAYS)
+async def test_an_old_connection_is_closed_by_an_answer_and_never_between_answers(tmp_path: Path, way: str) -> None:
+    async def asked_until_closed(path: str) -> int:
+        connection = await Connection.to(server.port)
+        asked = 0
+        while True:
+            connection.send_raw(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode() + request(column(asked)))
+            answers = [await connection.receive() for _ in range(2)]
+            assert [answer.status for answer in answers] == [200, 200]
+            asked += 1
+            if answers[1].headers.get("connection") == "close":
+                break
+            assert "connection" not in answers[0].headers, "those behind it would be lost"
+        assert await asyncio.wait_for(connection.at_eof(), 10)
+        await connection.close()
+        return asked
+
+    with running(echo_directory(tmp_path / "m"), "--http", way, "--max-connection-age", "2s") as server:
+        asked = await asyncio.gather(*(asked_until_closed("/v2") for _ in range(20)))
+    assert min(asked) > 1
+    assert len(set(asked)) > 1, "not all at once"
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -143,6 +143,20 @@ def test_a_stuck_forward_pass_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert server.wait() == 0
 
 
+async def test_a_client_that_dribbles_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    limits = ("--request-timeout", "1s", "--drain-timeout", "60s")
+    with running(echo_directory(tmp_path / "m"), *limits) as server:
+        connections = [await Connection.to(server.port) for _ in range(2)]
+        connections[0].send_raw(b"POST /v2/mod")
+        connections[1].send_raw(b"POST /v2/models/m/infer HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
+        assert server.post("/v2/models/m/infer", column(1)).status == 200, "both have been read"
+        server.terminate()
+        for connection in connections:
+            assert (await connection.receive()).status == 408
+            await connection.close()
+        assert server.wait() == 0
+
+
 def test_a_server_told_to_stop_while_it_loads_stops(tmp_path: Path) -> None:
     with started(echo_directory(tmp_path / "m", pause_seconds=30)) as server:
         server.wait_for("listening")
