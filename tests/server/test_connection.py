@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as some
 
 from server.support import BOTH_WAYS, Connection, Server, column, echo_directory, running, until
 
@@ -276,27 +273,3 @@ async def test_an_old_connection_is_closed_by_an_answer_and_never_between_answer
         asked = await asyncio.gather(*(asked_until_closed("/v2") for _ in range(20)))
     assert min(asked) > 1
     assert len(set(asked)) > 1, "not all at once"
-
-
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(cut=some.integers(0, 120), flip=some.integers(0, 119), byte=some.integers(0, 255), at=some.integers(1, 119))
-def test_a_damaged_head_is_answered_or_closed(server: Server, cut: int, flip: int, byte: int, at: int) -> None:
-    async def story() -> None:
-        data = bytearray(request(column(3), head="X-Some: header\r\n"))
-        data[flip] = byte
-        data = data[: len(data) - cut] if cut < 10 else data
-        connection = await Connection.to(server.port)
-        connection.send_raw(bytes(data[:at]))
-        await asyncio.sleep(0)
-        connection.send_raw(bytes(data[at:]))
-        connection._writer.write_eof()
-        rest = await asyncio.wait_for(connection._reader.read(), 10)
-        await connection.close()
-        while rest:
-            head, _, rest = rest.partition(b"\r\n\r\n")
-            assert int(head.split()[1]) in (200, 400, 404, 405, 408, 413, 415, 431)
-            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-            assert isinstance(json.loads(rest[:length]), dict)
-            rest = rest[length:]
-
-    asyncio.run(story())
