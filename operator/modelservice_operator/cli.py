@@ -40,6 +40,7 @@ KINDS = Kinds(
         resources.SERVICES,
         resources.PODS,
     ),
+    optional=(resources.SERVICE_MONITORS,),
     label=names.NAME,
 )
 
@@ -74,7 +75,7 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
             cluster,
             KINDS,
             watch=Watch(resources.MODEL_SERVICES, options.namespace),
-            domain=lambda store, applier: Reconciler(settings, store, applier, lambda: datetime.now(UTC)),
+            domain=lambda store, applier, apis: Reconciler(settings, store, applier, apis, lambda: datetime.now(UTC)),
             election=election,
             namespaces=options.namespace,
             listen=options.listen,

@@ -42,6 +42,20 @@ class Images(Block):
     """The model server: serves Torch models, and fetches models for every runtime."""
 
 
+class Monitoring(Block):
+    """How collectors of metrics find the models."""
+
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of every ServiceMonitor, by which a Prometheus selects it, such as release: kube-prometheus-stack."""
+
+    service_monitors: bool = True
+    """Make a ServiceMonitor of each service that has metrics, while the cluster has the Prometheus Operator's API."""
+
+    annotations: bool = True
+    """Mark what is to be scraped with prometheus.io annotations. Turn one of the two off where the same Prometheus
+    follows both, as it would count everything twice."""
+
+
 class Config(Block):
     """The whole file; Helm renders it from values.yaml."""
 
@@ -53,6 +67,9 @@ class Config(Block):
 
     accelerators: Mapping[str, AcceleratorClass] = Field(default_factory=dict)
     """Accelerator classes by name."""
+
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    """How collectors of metrics find the models."""
 
 
 def load(path: Path) -> Config:

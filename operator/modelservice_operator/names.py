@@ -8,6 +8,7 @@ GROUP = "modelservice.dev"
 NAME = f"{GROUP}/name"
 REVISION = f"{GROUP}/revision"
 INSTALLATION = f"{GROUP}/installation"
+COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "modelservice-operator"
 
@@ -30,6 +31,9 @@ FETCH = "fetch"
 HTTP_PORT = "http"
 METRICS_PORT = "metrics"
 
+# The component that the Service of the metrics is, which tells it from those that carry requests.
+METRICS_COMPONENT = "metrics"
+
 # A Service that must select nothing names this revision; no revision is ever called so.
 NO_REVISION = "none"
 
@@ -40,7 +44,7 @@ def service_labels(name: str) -> dict[str, str]:
 
 
 def metrics_service(name: str) -> str:
-    """Name of the headless Service that is scraped."""
+    """Name of the headless Service that is scraped, and of the ServiceMonitor that says so."""
     return f"{name}-metrics"
 
 

@@ -29,6 +29,7 @@ class Children:
     pins: ByName
     deployments: ByName
     services: ByName
+    service_monitors: ByName
     pods: ByName
 
 

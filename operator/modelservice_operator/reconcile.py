@@ -17,10 +17,12 @@ from modelservice_operator.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     PODS,
+    SERVICE_MONITORS,
     SERVICES,
     Resource,
 )
 from modelservice_operator.observe import Children, Problem, Seen, observe, read
+from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
 from modelservice_operator.report import changes, status
 from modelservice_operator.rollout.plan import (
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modelservice_operator.config import Config
+    from modelservice_operator.engine.apis import OptionalApis
 
 Body = dict[str, Any]
 
@@ -49,11 +52,14 @@ _STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one chang
 class Reconciler:
     """The operator's one loop body; between two calls it keeps only what it shows to Prometheus."""
 
-    def __init__(self, config: Config, store: Store, applier: Applier, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, config: Config, store: Store, applier: Applier, apis: OptionalApis, clock: Callable[[], datetime]
+    ) -> None:
         """`clock` gives the time of day in UTC, for decided and transition times."""
         self._config = config
         self._store = store
         self._applier = applier
+        self._apis = apis
         self._clock = clock
         self._gauges = Gauges()
 
@@ -97,6 +103,7 @@ class Reconciler:
             pins=own(CONFIG_MAPS),
             deployments=own(DEPLOYMENTS),
             services=own(SERVICES),
+            service_monitors=own(SERVICE_MONITORS),
             pods=self._store.children(key, PODS),
         )
 
@@ -117,6 +124,7 @@ class Reconciler:
         await self._collect(seen)
         await self._apply_metrics_service(seen)
         await self._hold_replicas(seen)
+        await self._apply_optional(seen)
         return False
 
     async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge) -> None:
@@ -175,8 +183,20 @@ class Reconciler:
 
     async def _apply_metrics_service(self, seen: Seen) -> None:
         assert seen.spec is not None  # noqa: S101 - as above
-        manifest = render.metrics_service(seen.namespace, seen.name, seen.spec)
+        annotated = self._config.monitoring.annotations
+        manifest = render.metrics_service(seen.namespace, seen.name, seen.spec, annotated=annotated)
         await self._ensure(seen, manifest, seen.children.services)
+
+    async def _apply_optional(self, seen: Seen) -> None:
+        """What the cluster cannot have is left out, which is no error: every service is looked at when it can."""
+        for child in optional_children(seen, self._config, self._apis.why_not):
+            if not child.possible:
+                continue
+            if child.wanted is not None:
+                await self._ensure(seen, child.wanted, child.live)
+            for name, body in child.live.items():
+                if child.wanted is None or name != child.wanted["metadata"]["name"]:
+                    await self._applier.remove(body)
 
     async def _hold_replicas(self, seen: Seen) -> None:
         """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""

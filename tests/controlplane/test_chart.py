@@ -136,12 +136,14 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
     rendered = offline.manifests(
         f"--set-json=accelerators={json.dumps(accelerators)}",
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
+        "--set=monitoring.labels.release=prometheus,monitoring.annotations=false",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
     assert written == {
         "installation": "second",
         "images": {"server": "registry.example.com/server:1.2"},
         "accelerators": accelerators,
+        "monitoring": {"labels": {"release": "prometheus"}, "serviceMonitors": True, "annotations": False},
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
 
@@ -244,6 +246,7 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("create", ":configmaps"),
         ("watch", ":pods"),
         ("create", ":events"),
+        ("patch", "monitoring.coreos.com:servicemonitors"),
         ("list", "apiextensions.k8s.io:customresourcedefinitions"),
     }
     denied = {

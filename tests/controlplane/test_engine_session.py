@@ -23,7 +23,14 @@ from modelservice_operator.kube.errors import (
     Unauthorized,
     Unavailable,
 )
-from modelservice_operator.kube.resources import CONFIG_MAPS, MODEL_SERVICES, SERVICES, Body, Resource
+from modelservice_operator.kube.resources import (
+    CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    MODEL_SERVICES,
+    SERVICES,
+    Body,
+    Resource,
+)
 from modelservice_operator.kube.session import Cluster
 
 if TYPE_CHECKING:
@@ -175,11 +182,22 @@ async def test_a_silent_watch_ends_so_that_a_new_one_is_opened(
 
 
 async def test_a_kind_is_served_or_not(cluster: Cluster) -> None:
-    assert await cluster.serves(MODEL_SERVICES)
-    assert not await cluster.serves(Resource("modelservice.dev", "v1alpha1", "Other", "others"))
-    assert not await cluster.serves(Resource("unheard.of", "v1", "Other", "others"))
+    assert await cluster.verbs(MODEL_SERVICES) >= {"list", "watch", "patch"}
+    assert not await cluster.verbs(Resource("modelservice.dev", "v1alpha1", "Other", "others"))
+    assert not await cluster.verbs(Resource("unheard.of", "v1", "Other", "others"))
     with pytest.raises(NotFound):
         await cluster.list(Resource("unheard.of", "v1", "Other", "others"))
+
+
+async def test_of_some_kinds_only_the_metadata_is_read(cluster: Cluster) -> None:
+    listing = await cluster.list(CUSTOM_RESOURCE_DEFINITIONS)
+    [ours] = [body for body in listing.items if body["metadata"]["name"] == str(MODEL_SERVICES)]
+    assert "spec" not in ours
+    async with cluster.watch(CUSTOM_RESOURCE_DEFINITIONS, resource_version="0") as events:
+        async for kind, body in events:
+            if body["metadata"]["name"] == str(MODEL_SERVICES):
+                assert (kind, "spec" in body) == ("ADDED", False)
+                break
 
 
 async def test_a_throttled_request_comes_back_when_the_server_says(behind: Cluster, proxy: Proxy) -> None:

@@ -13,6 +13,7 @@ COREDNS = "v1.14.7"
 HELM = "v3.22.0"
 KSTATUS = "v0.37.2"  # of sigs.k8s.io/cli-utils, which holds the library
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
+PROMETHEUS_OPERATOR = "v0.93.1"
 
 MODULES = Path(__file__).parent / "modules"
 
@@ -126,7 +127,25 @@ TOOLS: dict[str, Tool] = {
             suits=lambda version: (3, 0, 0) <= version < (4, 0, 0),
             stamps={"github.com/prometheus/common/version.Version": "3.7.3"},
         ),
+        Tool(
+            "prometheus-operator",
+            PROMETHEUS_OPERATOR,
+            module="prometheus-operator",
+            package="github.com/prometheus-operator/prometheus-operator/cmd/operator",
+            asks=("--version",),
+            suits=lambda version: (0, 85, 0) <= version < (1, 0, 0),
+            stamps={"github.com/prometheus/common/version.Version": PROMETHEUS_OPERATOR.removeprefix("v")},
+        ),
     )
+}
+
+# Definitions of optional APIs, which come with the source of a tool: the tool, its Go module, a folder in that.
+DEFINITIONS: dict[str, tuple[str, str, str]] = {
+    "monitoring.coreos.com": (
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd",
+    ),
 }
 
 FOR_CONTROLPLANE = ("etcd", "kube-apiserver", "kubectl")

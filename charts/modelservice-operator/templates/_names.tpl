@@ -29,6 +29,8 @@ images:
   server: {{ include "operator.image" .Values.images.server }}
 accelerators:
   {{- toYaml .Values.accelerators | nindent 2 }}
+monitoring:
+  {{- toYaml .Values.monitoring | nindent 2 }}
 {{- end -}}
 
 {{- define "operator.image" -}}

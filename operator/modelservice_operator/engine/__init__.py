@@ -4,6 +4,7 @@ operator     starts and stops everything in order; one dead part ends the proces
 queue        which key next: de-duplicated, one worker per key, priorities, delays
 leader       which of several operators works
 store        what is known of the cluster, by key
+apis         which optional APIs there are, and the informers of their kinds
 apply        the only writer
 containment  whether a live object holds what a manifest says
 health       /healthz, /readyz, /metrics

@@ -35,6 +35,11 @@ LEADING: Final = Gauge(
     "modelservice_operator_leading",
     "Whether this process holds the lease and works (1), or stands by (0).",
 )
+OPTIONAL_API_USABLE: Final = Gauge(
+    "modelservice_operator_optional_api_usable",
+    "Whether objects of an optional kind can be made (1), or its API is absent or forbidden (0).",
+    ["resource"],
+)
 LOOP_LAG_SECONDS: Final = Gauge(
     "modelservice_operator_event_loop_lag_seconds",
     "By how much the event loop was late at the last heartbeat.",

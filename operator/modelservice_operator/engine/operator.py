@@ -1,7 +1,7 @@
 """The operator as a process: what starts after what, what ends with what.
 
     1. health pages; informers of the children begin to list
-    2. the API server serves the services' kind, and all children are listed
+    2. the API server serves the services' kind; all children are listed, and what optional kinds there are
     3. the services are listed: from here on the store is complete
     4. the services' watch, and a list of the services now and then
     5. the lease is ours, where there are several operators: workers
@@ -17,10 +17,12 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
 
 from modelservice_operator.engine import log
+from modelservice_operator.engine.apis import OptionalApis
 from modelservice_operator.engine.apply import Applier
 from modelservice_operator.engine.health import Heartbeat, serving
 from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
@@ -45,6 +47,8 @@ _DRAIN_SECONDS: Final = 10.0
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
 _SERVICES_LIST_SECONDS: Final = 300.0
 _BLIND_AFTER_SECONDS: Final = 60.0
+_OPTIONAL_LISTED_SECONDS: Final = 15.0  # nothing is held up for longer by a kind that is not needed
+_MAKE_ANEW_SECONDS: Final = 0.2
 _STALE_AFTER_SECONDS: Final = 150.0  # a watch that is silent for 90 seconds is opened anew
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,8 @@ class Kinds:
 
     services: Resource
     children: tuple[Resource, ...]
+    optional: tuple[Resource, ...]
+    """Children whose API may be missing, appear and vanish."""
     label: str
     """On a child: the name of its service."""
 
@@ -93,12 +99,12 @@ class Operator:
         kinds: Kinds,
         *,
         watch: Watch,
-        domain: Callable[[Store, Applier], Domain],
+        domain: Callable[[Store, Applier, OptionalApis], Domain],
         election: Election | None = None,
         namespaces: Sequence[str] = (),
         listen: tuple[str | None, int] = (None, 8080),
     ) -> None:
-        """`domain` gets the store and the applier. No election: this operator is the only one. No namespaces: all."""
+        """`domain` gets what it works with. No election: this operator is the only one. No namespaces: all."""
         self._cluster = cluster
         self._kinds = kinds
         self._watch = watch
@@ -110,12 +116,15 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._store = Store(kinds.services, kinds.label)
         self._applier = Applier(cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
-        self._domain = domain(self._store, self._applier)
-        self._informers = [
-            Informer(cluster, resource, self, selector=kinds.label, namespace=namespace)
-            for resource in kinds.children
-            for namespace in self._namespaces
-        ]
+        self._apis = OptionalApis(
+            cluster,
+            kinds.optional,
+            informers=self._informers_of,
+            forget=self._store.forget,
+            changed=lambda: self._wake(self._store.services(), Priority.RESYNC),
+        )
+        self._domain = domain(self._store, self._applier, self._apis)
+        self._informers = [informer for resource in kinds.children for informer in self._informers_of(resource)]
         self._heartbeat = Heartbeat()
         self._services_listed: float | None = None
         self._services_problem = "have not been listed yet"
@@ -130,7 +139,8 @@ class Operator:
         """Run until `stop` (then return) or until a part dies (then raise)."""
         show_queue(self._queue)
         async with serving(*self._listen, self._heartbeat, unready=self._unready, gauges=self._domain.gauges):
-            parts = [self._heartbeat.run(), *(informer.run() for informer in self._informers), self._work()]
+            informers = (informer.run() for informer in self._informers)
+            parts = [self._heartbeat.run(), *informers, self._apis.run(), self._work()]
             life = asyncio.create_task(_together(parts))
             stopping = asyncio.create_task(self._stop.wait())
             try:
@@ -159,6 +169,9 @@ class Operator:
         await self._until_served()
         for informer in self._informers:
             await informer.listed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_OPTIONAL_LISTED_SECONDS):
+                await self._apis.known.wait()
         await self._list_services()
         _log.info("Started: %s services, %s wait to be looked at", len(self._store.services()), self._queue.depth)
         await _together(
@@ -179,7 +192,7 @@ class Operator:
         failures = 0
         while True:
             try:
-                if await self._cluster.serves(self._kinds.services):
+                if await self._cluster.verbs(self._kinds.services):
                     return
                 self._services_problem = "are not served: is the CRD installed?"
             except KubeError as error:
@@ -224,11 +237,19 @@ class Operator:
 
     # -- what the informers tell of children
 
+    def _informers_of(self, resource: Resource) -> list[Informer]:
+        return [
+            Informer(self._cluster, resource, self, selector=self._kinds.label, namespace=namespace)
+            for namespace in self._namespaces
+        ]
+
     def replaced(
         self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
     ) -> None:
         """Take a whole list."""
         self._wake(self._store.replace(resource, bodies, resource_version, namespace), Priority.RESYNC)
+        if resource in self._kinds.optional:
+            self._apis.ask()
 
     def changed(self, resource: Resource, body: Body) -> None:
         """Take an added or changed child."""
@@ -236,7 +257,14 @@ class Operator:
 
     def deleted(self, resource: Resource, body: Body) -> None:
         """Take a deleted child."""
-        self._wake(self._store.remove(resource, body), Priority.CHILD)
+        keys = self._store.remove(resource, body)
+        if resource not in self._kinds.optional:
+            self._wake(keys, Priority.CHILD)
+            return
+        # Perhaps it goes with its API, which takes no new ones then: that is to be known before it is made anew.
+        self._apis.ask()
+        for key in keys:
+            self._queue.add_after(key, _MAKE_ANEW_SECONDS, Priority.CHILD)
 
     # -- what the watch and our own lists tell of services
 

@@ -153,6 +153,11 @@ class Store:
                 touched |= {entry.key} if entry.key is not None else set()
         return touched
 
+    def forget(self, resource: Resource) -> None:
+        """Drop all objects of a kind that nobody follows any more; unburied, as they may come back as they were."""
+        for ref in [ref for ref in self._entries if ref.resource == resource]:
+            self._drop(ref)
+
     # -- for those who write
 
     @contextmanager

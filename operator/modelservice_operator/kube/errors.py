@@ -15,7 +15,7 @@
     │   ├── Throttled               429: come back after `retry_after` seconds
     │   ├── Unauthorized            401: the credentials have expired and new ones did not help (yet)
     │   └── Unavailable             5xx, time-outs, broken connections; a write may or may not have happened
-    └── NotFound                    404: no such object, or no such kind
+    └── NotFound                    404: no such object, or no such kind; 403: the kind is on its way out
 
 The message is always the server's own words.
 """
@@ -114,7 +114,7 @@ class Unavailable(TransientError):
 
 
 class NotFound(KubeError):
-    """There is no such object, or no such kind."""
+    """There is no such object, or no such kind (any more)."""
 
 
 _BY_CODE: Final[dict[int, type[KubeError]]] = {
@@ -126,6 +126,7 @@ _BY_CODE: Final[dict[int, type[KubeError]]] = {
     422: Invalid,
     429: Throttled,
 }
+_KIND_GOES: Final = "while custom resource definition is terminating"
 _TERMINAL_IN_500: Final = "failed to create typed patch object"
 _SERVER_FAULTS: Final = 500
 
@@ -144,6 +145,8 @@ def error_from_status(code: int, status: dict[str, Any], *, retry_after: float |
         return FieldConflict(message)
     if "NamespaceTerminating" in reasons:
         return NamespaceTerminating(message)
+    if message.endswith(_KIND_GOES):
+        return NotFound(message)
     if "metadata.uid" in fields:
         return Conflict(message)  # an apply that was bound to a UID met another object: 422, "immutable" (1.35)
     return _BY_CODE.get(code, BadRequest)(message, retry_after=retry_after)

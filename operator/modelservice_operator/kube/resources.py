@@ -18,6 +18,8 @@ class Resource:
     kind: str
     plural: str
     namespaced: bool = True
+    metadata_only: bool = False
+    """Whether no more is asked for than the metadata of its objects."""
 
     @property
     def api_version(self) -> str:
@@ -49,14 +51,23 @@ class Resource:
 MODEL_SERVICES = Resource("modelservice.dev", "v1alpha1", "ModelService", "modelservices")
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
+CUSTOM_RESOURCE_DEFINITIONS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+    metadata_only=True,  # with their schemas, those of the Prometheus Operator alone are 4 MB
+)
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 PODS = Resource("", "v1", "Pod", "pods")
 SERVICES = Resource("", "v1", "Service", "services")
+SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
 
 _KNOWN = {
     (known.api_version, known.kind): known
-    for known in (MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES)
+    for known in (MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES, SERVICE_MONITORS)
 }
 
 

@@ -27,6 +27,7 @@ FIELD_MANAGER: Final = "modelservice-operator"
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; the server takes no other type for an apply (1.35)
 _MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
+_METADATA: Final = "application/json;as=PartialObjectMetadata{list};g=meta.k8s.io;v=v1"
 
 _REQUESTS_AT_ONCE: Final = 16  # more only queue in the server, which gives one account few seats (measured)
 _REQUEST: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
@@ -88,13 +89,14 @@ class Cluster:
         """Close all connections."""
         await self._http.close()
 
-    async def serves(self, resource: Resource) -> bool:
-        """Tell whether the server serves this kind (now: CRDs come and go)."""
+    async def verbs(self, resource: Resource) -> frozenset[str]:
+        """Tell what the server has of verbs for this kind (now: CRDs come and go); none where it does not serve it."""
         try:
             found = await self._request("discover", resource, "GET", resource.group_path)
         except NotFound:
-            return False
-        return any(kind["name"] == resource.plural for kind in found.get("resources") or ())
+            return frozenset()
+        kinds = {kind["name"]: kind["verbs"] for kind in found.get("resources") or ()}
+        return frozenset(kinds.get(resource.plural, ()))
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Body:
         """Read one object."""
@@ -244,6 +246,8 @@ class Cluster:
             for fresh in (False, True):
                 credentials = self._credentials
                 headers = {"Content-Type": content_type}
+                if resource.metadata_only:
+                    headers["Accept"] = _METADATA.format(list="" if verb == "watch" else "List")
                 if authorization := credentials.authorization():
                     headers["Authorization"] = authorization
                 # Encoded here: what aiohttp does with a plain address costs it a fifth of a request (measured).

@@ -27,7 +27,7 @@ def controller_revision(namespace: str, service: str, entry: Entry, decided: Bod
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}, decided),
+        "metadata": child_metadata(namespace, service, entry.name, {names.REVISION: entry.name}, decided),
         "data": {"spec": entry.spec, "template": entry.template},
         "revision": entry.sequence,
     }
@@ -38,7 +38,7 @@ def pin(namespace: str, service: str, revision: str, digest: str) -> Body:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(namespace, service, revision, {names.REVISION: revision}),
+        "metadata": child_metadata(namespace, service, revision, {names.REVISION: revision}),
         "data": {"digest": digest},
         "immutable": True,
     }
@@ -51,7 +51,7 @@ def deployment(namespace: str, service: str, entry: Entry, replicas: int, promis
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(namespace, service, entry.name, {names.REVISION: entry.name}, notes),
+        "metadata": child_metadata(namespace, service, entry.name, {names.REVISION: entry.name}, notes),
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
@@ -69,7 +69,7 @@ def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffi
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(namespace, name, name, {}, spec.service.annotations),
+        "metadata": child_metadata(namespace, name, name, {}, spec.service.annotations),
         "spec": {
             "type": spec.service.type.value,
             "selector": {names.NAME: name} | _narrowed(traffic),
@@ -78,14 +78,19 @@ def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffi
     }
 
 
-def metrics_service(namespace: str, service: str, spec: ModelServiceSpec) -> Body:
-    """Return the headless Service over all pods, ready or not, which is the one place that is scraped."""
+def metrics_service(namespace: str, service: str, spec: ModelServiceSpec, *, annotated: bool = True) -> Body:
+    """Return the headless Service over all pods, ready or not, which is the one place that is scraped.
+
+    `annotated` has it say so to collectors that go by the prometheus.io annotations.
+    """
     port, path = metrics_port(spec), metrics_path(spec)
     scraped = {"prometheus.io/scrape": "true", "prometheus.io/path": path, "prometheus.io/port": str(port)}
+    labels = {names.COMPONENT: names.METRICS_COMPONENT}
+    notes = scraped if path and annotated else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(namespace, service, names.metrics_service(service), {}, scraped if path else {}),
+        "metadata": child_metadata(namespace, service, names.metrics_service(service), labels, notes),
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
@@ -96,13 +101,14 @@ def metrics_service(namespace: str, service: str, spec: ModelServiceSpec) -> Bod
     }
 
 
-def _metadata(
-    namespace: str, service: str, name: str, labels: dict[str, str], annotations: Mapping[str, str] | None = None
+def child_metadata(
+    namespace: str, service: str, name: str, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None
 ) -> Body:
+    """Return the metadata that children of every kind share."""
     return {
         "name": name,
         "namespace": namespace,
-        "labels": names.service_labels(service) | labels,
+        "labels": dict(labels) | names.service_labels(service),
         **({"annotations": dict(annotations)} if annotations else {}),
     }
 

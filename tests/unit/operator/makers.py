@@ -128,5 +128,6 @@ def children(*bodies: Body, pods: tuple[Body, ...] = ()) -> Children:
         pins=of_kind.get("ConfigMap", {}),
         deployments=of_kind.get("Deployment", {}),
         services=of_kind.get("Service", {}),
+        service_monitors=of_kind.get("ServiceMonitor", {}),
         pods={each["metadata"]["name"]: each for each in pods},
     )

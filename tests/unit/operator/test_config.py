@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modelservice_operator.config import AcceleratorClass, Config, ConfigError, Images, load, parse
+from modelservice_operator.config import AcceleratorClass, Config, ConfigError, Images, Monitoring, load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +27,13 @@ def test_a_class_says_what_it_stands_for() -> None:
     )
 
 
+def test_models_are_monitored_in_both_ways_unless_one_is_turned_off() -> None:
+    assert parse(SMALLEST, source="x").monitoring == Monitoring(labels={}, service_monitors=True, annotations=True)
+    given = {"labels": {"release": "prometheus"}, "annotations": False}
+    found = parse(SMALLEST | {"monitoring": given}, source="x").monitoring
+    assert found == Monitoring(labels={"release": "prometheus"}, service_monitors=True, annotations=False)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -35,6 +42,7 @@ def test_a_class_says_what_it_stands_for() -> None:
         ({"images": {"server": ""}}, "images.server: String should have at least 1 character"),
         (SMALLEST | {"image": "x"}, "image: Extra inputs are not permitted"),
         (SMALLEST | {"accelerators": {"l4": {"node_selector": {}}}}, "accelerators.l4.node_selector: Extra inputs"),
+        (SMALLEST | {"monitoring": {"labels": {"release": 1}}}, "monitoring.labels.release: Input should be a valid"),
         (["images"], "the file: Input should be a valid dictionary"),
     ],
 )

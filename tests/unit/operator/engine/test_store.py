@@ -186,3 +186,13 @@ def test_in_whatever_order_events_arrive_the_newest_decides(events: list[tuple[s
         assert found["digits-1"]["spec"] == newest
     else:
         assert found == {}
+
+
+def test_a_kind_that_is_followed_no_more_is_forgotten_and_may_come_back_as_it_was(store: Store) -> None:
+    store.upsert(DEPLOYMENTS, deployment(2))
+    store.upsert(PODS, deployment(3, "pod"))
+    store.forget(DEPLOYMENTS)
+    assert store.children(KEY, DEPLOYMENTS) == {}
+    assert list(store.children(KEY, PODS)) == ["pod"]
+    assert store.replace(DEPLOYMENTS, [deployment(2)], "4") == {KEY}
+    assert list(store.children(KEY, DEPLOYMENTS)) == ["digits-1"]

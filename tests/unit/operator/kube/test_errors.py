@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         (401, {}, errors.Unauthorized),
         (403, {"message": "exceeded quota: pods"}, errors.Forbidden),
         (403, {"details": {"causes": [{"reason": "NamespaceTerminating"}]}}, errors.NamespaceTerminating),
+        (403, {"message": "create not allowed while custom resource definition is terminating"}, errors.NotFound),
         (404, {}, errors.NotFound),
         (409, {"reason": "Conflict"}, errors.Conflict),
         (409, {"reason": "AlreadyExists"}, errors.AlreadyExists),

@@ -119,7 +119,7 @@ def test_the_metrics_service_in_full() -> None:
         "metadata": {
             "name": "m-metrics",
             "namespace": "ml",
-            "labels": LABELS,
+            "labels": LABELS | {"app.kubernetes.io/component": "metrics"},
             "annotations": {
                 "prometheus.io/scrape": "true",
                 "prometheus.io/path": "/metrics",
@@ -134,6 +134,12 @@ def test_the_metrics_service_in_full() -> None:
             "ports": [{"name": "metrics", "port": 9090, "targetPort": 9090, "protocol": "TCP"}],
         },
     }
+
+
+def test_the_annotations_can_be_left_out() -> None:
+    bare = render.metrics_service("ml", "m", parsed(), annotated=False)
+    assert "annotations" not in bare["metadata"]
+    assert bare["spec"] == metrics_service()["spec"]
 
 
 def test_a_server_without_metrics_is_not_scraped() -> None:
