@@ -92,6 +92,12 @@ test: ## Set everything up and run all tests.
 test-full: ## The same at full sizes and with every peer tool.
 	@bash tools/test.sh full
 
+# -- benchmarks: half an hour each on an idle machine; the last line is one JSON object
+
+.PHONY: bench-operator
+bench-operator: $(VENV)/.test tools ## What the operator costs beside a bare client with the same writes.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/operator
+
 # -- the demo
 
 .PHONY: images
