@@ -142,21 +142,10 @@ class Batcher:
         self._dispatch_call: Handle | None = None
         self._expiry_call: Handle | None = None
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for the executor."""
-        return self._waiting
-
-    def oldest_seconds(self) -> float:
-        """How long the first of them has waited."""
-        if not self._buckets:
-            return 0.0
-        return self._clock() - min(bucket.head.queued for bucket in self._buckets.values())
-
     def admit(self) -> None:
         """Raise RequestError when too many wait already; asked before a request is decoded, which may cost more."""
         if self._waiting >= self._limits.max_queue:
-            self._metrics.rejected[Rejection.QUEUE_FULL] += 1
+            self._metrics.rejected[Rejection.QUEUE_FULL].add()
             message = f"The server is full: {self._waiting} requests wait already. Try again in a second."
             raise RequestError(429, message, ((b"retry-after", b"1"),))
 
@@ -174,6 +163,9 @@ class Batcher:
             bucket = self._buckets[ticket.key] = Bucket()
         bucket.add(ticket)
         self._waiting += 1
+        self._metrics.queue_requests.value = self._waiting
+        if self._waiting == 1:
+            self._metrics.queue_since.value = ticket.queued
         self._live[ticket] = None
         if self._expiry_call is None:
             self._await_expiry()
@@ -186,7 +178,7 @@ class Batcher:
     def cancel(self, ticket: Ticket) -> None:
         """End a request whose client has gone; does nothing to one that has ended."""
         if ticket in self._live:
-            self._metrics.rejected[Rejection.CANCELLED] += self._unqueue(ticket)
+            self._metrics.rejected[Rejection.CANCELLED].add(self._unqueue(ticket))
             self._finish(ticket, RequestError(499, "The client has gone."))
 
     def _dispatch_in(self, delay: float) -> None:
@@ -210,7 +202,7 @@ class Batcher:
         batch = bucket.take(self._limits.max_batch_size)
         if not bucket.tickets:
             del self._buckets[key]
-        self._waiting -= len(batch)
+        self._has_left(len(batch))
         self._busy = True
         self._start(batch)
 
@@ -259,7 +251,7 @@ class Batcher:
         self._expiry_call = None
         timeout = self._limits.request_timeout_seconds
         while self._live and self._clock() - (ticket := next(iter(self._live))).queued >= timeout:
-            self._metrics.rejected[Rejection.DEADLINE] += self._unqueue(ticket)
+            self._metrics.rejected[Rejection.DEADLINE].add(self._unqueue(ticket))
             self._finish(ticket, RequestError(504, f"The request was not answered within {timeout:g} seconds."))
         if self._live:
             self._await_expiry()
@@ -270,10 +262,16 @@ class Batcher:
         if bucket is None or ticket not in bucket.tickets:
             return False
         bucket.drop(ticket)
-        self._waiting -= 1
         if not bucket.tickets:
             del self._buckets[ticket.key]
+        self._has_left(1)
         return True
+
+    def _has_left(self, count: int) -> None:
+        """Tell who looks from outside how many wait now, and since when."""
+        self._waiting -= count
+        self._metrics.queue_requests.value = self._waiting
+        self._metrics.queue_since.value = min((bucket.head.queued for bucket in self._buckets.values()), default=0.0)
 
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         del self._live[ticket]

@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits, parse_duration
+from model_server.metrics import MAX_BUCKETS, SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +77,7 @@ def _serve(options: argparse.Namespace) -> int:
             ),
             drain_delay_seconds=options.drain_delay,
             drain_timeout_seconds=options.drain_timeout,
+            latency_buckets=options.latency_buckets,
         )
     )
     return 0
@@ -168,6 +172,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--request-timeout", type=_duration, default="10s", help="answer or give up (504) within this time")
     add("--max-body-bytes", type=_positive, default=limits.max_body_bytes, help="the largest request body")
     add("--max-connection-age", type=_duration, default="1m", help="then an answer closes the connection; 0s: never")
+    add(
+        "--latency-buckets",
+        type=_buckets,
+        default=",".join(map(str, SECONDS)),
+        metavar="SECONDS[,SECONDS...]",
+        help="the bounds of the duration histograms",
+    )
     add("--drain-delay", type=_duration, default="5s", help="serve on for this long after SIGTERM")
     add("--drain-timeout", type=_duration, default="20s", help="then wait this long for what is in flight")
     _add_report(parser)
@@ -219,6 +230,17 @@ def _duration(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _buckets(text: str) -> tuple[float, ...]:
+    bounds = tuple(float(part) for part in text.split(","))
+    if not (bounds[0] > 0 and all(low < high < math.inf for low, high in pairwise((*bounds, bounds[-1] + 1)))):
+        message = f"{text!r} does not rise from above 0"
+        raise argparse.ArgumentTypeError(message)
+    if len(bounds) > MAX_BUCKETS:
+        message = f"{len(bounds)} bounds are more than the {MAX_BUCKETS} that a histogram may have"
+        raise argparse.ArgumentTypeError(message)
+    return bounds
 
 
 def _positive(text: str) -> int:

@@ -49,7 +49,7 @@ class Infer:
 
     def __call__(self, request: Request, reply: Reply) -> Pending | None:
         """Take one request."""
-        self._metrics.inflight += 1
+        self._metrics.inflight.add()
         try:
             self._batcher.admit()
             asked = decode(_readable_body(request), _json_length(request), self._signature)
@@ -80,7 +80,7 @@ class Infer:
 
     def _answer(self, request: Request, reply: Reply, response: Response) -> None:
         count_answer(self._metrics, response, self._clock() - request.arrived)
-        self._metrics.inflight -= 1
+        self._metrics.inflight.add(-1)
         reply(response)
 
 
@@ -91,7 +91,7 @@ def internal_error() -> Response:
 
 def count_answer(metrics: Metrics, response: Response, seconds: float) -> None:
     """Count one answered inference request."""
-    metrics.requests[response.status] += 1
+    metrics.requests[response.status].add()
     metrics.request_seconds.observe(seconds)
 
 

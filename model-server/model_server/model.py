@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -40,6 +41,7 @@ class Model:
     signature: Signature
     digest: str
     forward: Forward
+    prove: Callable[[], None]  # raises ModelError unless the model gives its golden outputs
 
     @property
     def platform(self) -> str:
@@ -53,7 +55,7 @@ class Model:
 
 
 def load(directory: Path, digest_file: Path | None = None) -> Model:
-    """Check the digest, load the weights, and run the model once: on its golden inputs, or on zeros."""
+    """Check the digest and load the weights; what is loaded must be proven before it is served."""
     use_one_thread()
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory; name one that holds {CARD} and {WEIGHTS}.")
@@ -61,12 +63,7 @@ def load(directory: Path, digest_file: Path | None = None) -> Model:
     card = read_card(directory)
     signature = Signature(specs(card.inputs), specs(card.outputs))
     forward = _forward(_built(card, directory / WEIGHTS), signature)
-    golden = directory / GOLDEN
-    if golden.exists():
-        _hold_golden(forward, signature, golden)
-    else:
-        _warm_up(forward, signature)
-    return Model(card, signature, digest, forward)
+    return Model(card, signature, digest, forward, partial(_prove, forward, signature, directory / GOLDEN))
 
 
 def use_one_thread() -> None:
@@ -142,6 +139,14 @@ def _forward(built: Built, signature: Signature) -> Forward:
 def _owned(array: Array) -> Array:
     """Copy what lies in a request's body: torch wants its memory aligned and its own to write to."""
     return np.require(array, requirements=("C", "A", "W"))
+
+
+def _prove(forward: Forward, signature: Signature, golden: Path) -> None:
+    """Run the model once: on its golden inputs, or on zeros."""
+    if golden.exists():
+        _hold_golden(forward, signature, golden)
+    else:
+        _warm_up(forward, signature)
 
 
 def _hold_golden(forward: Forward, signature: Signature, path: Path) -> None:

@@ -66,7 +66,7 @@ def loading_routes(name: str, health: Health, metrics: Metrics, clock: Callable[
     """Answer while there is no model yet: health and the server's own description, 503 for the model."""
 
     def infer(request: Request, reply: Reply) -> None:
-        metrics.rejected[Rejection.LOADING] += 1
+        metrics.rejected[Rejection.LOADING].add()
         response = error_response(_still_loading(name))
         count_answer(metrics, response, clock() - request.arrived)
         reply(response)

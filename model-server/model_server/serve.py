@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import uvloop
 
 from model_server import __version__
+from model_server.artefact.record import read_fetch_seconds
 from model_server.asgi import application
 from model_server.batcher import Batcher
 from model_server.connection import Terms
@@ -32,7 +33,7 @@ from model_server.metrics import Metrics, Now, exposition
 from model_server.routes import loading_routes, observing_routes, serving_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
     from model_server.exchange import Pending, Reply, Request
@@ -57,6 +58,7 @@ class Options:
     limits: Limits
     drain_delay_seconds: float
     drain_timeout_seconds: float
+    latency_buckets: Sequence[float]
 
 
 def serve(options: Options) -> None:
@@ -96,9 +98,9 @@ class Server:
         self._started = clock()
         self._executor = Executor(loop)
         self._health = Health(self._executor.is_alive)
-        self._metrics = Metrics(options.limits.max_batch_size)
+        self._metrics = Metrics(options.limits.max_batch_size, options.latency_buckets)
         self._info = {"version": __version__, "python": platform.python_version()}
-        self._batcher: Batcher | None = None
+        self._load_seconds: dict[str, float] = {}
         self._router = loading_routes(options.name, self._health, self._metrics, clock)
         self._listeners: list[Listener] = []
 
@@ -125,14 +127,19 @@ class Server:
     async def load(self) -> None:
         """Load the model in the thread that will run it, and let requests in."""
         options = self._options
+        if (seconds := read_fetch_seconds(options.digest_file)) is not None:
+            self._load_seconds["fetch"] = seconds
         model = await self._executor.run(partial(_load, options.directory, options.digest_file))
-        self._metrics.load_seconds = clock() - self._started
+        loaded = clock()
+        self._load_seconds["load"] = loaded - self._started
+        await self._executor.run(model.prove)
+        self._load_seconds["warm_up"] = clock() - loaded
         self._info |= {
             "model_version": model.version,
             "digest": model.digest,
             "architecture": model.card.architecture,
         }
-        self._batcher = Batcher(
+        batcher = Batcher(
             forward=model.forward,
             worker=self._executor,
             loop=asyncio.get_running_loop(),
@@ -144,7 +151,7 @@ class Server:
             name=options.name,
             version=model.version,
             signature=model.signature,
-            batcher=self._batcher,
+            batcher=batcher,
             metrics=self._metrics,
             clock=clock,
         )
@@ -157,7 +164,7 @@ class Server:
             health=self._health,
         )
         self._health.phase = Phase.READY
-        log.info("ready: %s (%s) after %.1f s", options.name, model.digest, self._metrics.load_seconds)
+        log.info("ready: %s (%s) after %.1f s", options.name, model.digest, clock() - self._started)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send clients elsewhere before anything is closed.
@@ -183,9 +190,13 @@ class Server:
         return self._health.phase is Phase.DRAINING
 
     def _metrics_text(self) -> bytes:
-        waiting = self._batcher.waiting if self._batcher else 0
-        oldest = self._batcher.oldest_seconds() if self._batcher else 0.0
-        return exposition(self._metrics, Now(self._health.ready, waiting, oldest, self._info), self._options.name)
+        now = Now(
+            ready=self._health.ready,
+            queue_oldest_seconds=self._metrics.oldest_seconds(clock()),
+            info=self._info,
+            load_seconds=self._load_seconds,
+        )
+        return exposition(self._metrics, now, self._options.name)
 
 
 def _load(directory: Path, digest_file: Path | None) -> Model:

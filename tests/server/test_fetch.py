@@ -162,7 +162,7 @@ def test_an_archive_becomes_a_model_directory_with_its_digest(site: Site, tmp_pa
     content = fetch(parse_uri(site.url("/m.tgz")), options(site, tmp_path))
     assert (tmp_path / "to/current/weights").read_bytes() == b"1234"
     assert (tmp_path / "to/digest").read_text().strip() == content.digest == content_of(tmp_path / "to/current").digest
-    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["current", "digest"]
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["current", "digest", "fetch-seconds"]
 
 
 def test_a_single_file_becomes_a_directory_of_one(site: Site, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.artefact.digest import Content, content_of
 from model_server.artefact.publish import publish, staging
+from model_server.artefact.record import write_fetch_seconds
 from model_server.errors import ModelError, Reason
 from model_server.fetch.download import Patience, download
 from model_server.fetch.source import Claim, Local, Packing, Remote
@@ -37,6 +39,7 @@ def fetch(source: Source, options: Options) -> Content:
 
     The digest file is written last: where it exists, what it names is complete.
     """
+    started = time.monotonic()
     target = options.directory / CURRENT
     if isinstance(source, Remote) and (here := _already_here(options)) is not None:
         return here
@@ -52,6 +55,7 @@ def fetch(source: Source, options: Options) -> Content:
             raise ModelError(Reason.DIGEST_MISMATCH, message)
         (options.directory / DIGEST).unlink(missing_ok=True)
         publish(staged, target)
+        write_fetch_seconds(options.directory, time.monotonic() - started)
         written = place / DIGEST
         written.write_text(content.digest + "\n", encoding="ascii")
         publish(written, options.directory / DIGEST)

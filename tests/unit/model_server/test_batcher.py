@@ -112,7 +112,7 @@ def test_all_that_came_while_the_model_ran_is_the_next_batch() -> None:
         world.asks(value)
         world.passes(0.001)
     world.works()
-    assert world.batcher.waiting == 0, "the next batch starts before the answers are written"
+    assert world.metrics.queue_requests.value == 0, "the next batch starts before the answers are written"
     world.works()
     assert world.ran == [[1], [2, 3, 4]]
     assert world.answers == {1: [1], 2: [2], 3: [3], 4: [4]}
@@ -169,7 +169,7 @@ def test_a_full_queue_turns_requests_away_and_says_when_to_come_back() -> None:
         world.asks(4)
     assert caught.value.status == 429
     assert (b"retry-after", b"1") in caught.value.headers
-    assert world.metrics.rejected[Rejection.QUEUE_FULL] == 1
+    assert world.metrics.rejected[Rejection.QUEUE_FULL].value == 1
 
 
 def test_a_request_larger_than_a_batch_is_refused() -> None:
@@ -188,7 +188,7 @@ def test_a_request_that_waited_too_long_is_given_up_and_never_runs() -> None:
     assert world.answers == {1: 504, 2: 504}
     world.works()
     assert world.ran == [[1]]
-    assert world.metrics.rejected[Rejection.DEADLINE] == 1, "the first was not turned away: the model had it"
+    assert world.metrics.rejected[Rejection.DEADLINE].value == 1, "the first was not turned away: the model had it"
 
 
 def test_a_request_whose_client_has_gone_does_not_run() -> None:
@@ -202,7 +202,7 @@ def test_a_request_whose_client_has_gone_does_not_run() -> None:
     world.works()
     assert world.ran == [[1], [3]]
     assert world.answers == {1: [1], 2: 499, 3: [3]}
-    assert world.metrics.rejected[Rejection.CANCELLED] == 1
+    assert world.metrics.rejected[Rejection.CANCELLED].value == 1
 
 
 def test_a_client_that_leaves_while_its_request_runs_costs_its_neighbours_nothing() -> None:
@@ -223,18 +223,18 @@ def test_cancelling_twice_or_after_the_answer_does_nothing() -> None:
     ticket.cancel()
     ticket.cancel()
     assert world.answers == {1: [1]}
-    assert world.batcher.waiting == 0
+    assert world.metrics.queue_requests.value == 0
 
 
 def test_the_oldest_wait_is_that_of_the_request_not_yet_running() -> None:
     world = World()
-    assert world.batcher.oldest_seconds() == 0
+    assert world.metrics.oldest_seconds(world.now) == 0
     world.asks(1)
     world.passes(1)
-    assert world.batcher.oldest_seconds() == 0
+    assert world.metrics.oldest_seconds(world.now) == 0
     world.asks(2)
     world.passes(2)
-    assert world.batcher.oldest_seconds() == 2
+    assert world.metrics.oldest_seconds(world.now) == 2
 
 
 def test_nothing_is_kept_of_what_has_ended() -> None:

@@ -7,17 +7,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 import model_server
 from model_server import cli, report
 from model_server.errors import ModelError, Reason
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -88,6 +85,23 @@ def test_a_wrong_argument_is_told_in_the_termination_message_too(
     assert code == 2
     assert json.loads((tmp_path / "log").read_text()) == {"reason": "Invalid", "message": err.strip()}
     assert "'soon' is not a duration" in err
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ("0.1,0.1", "does not rise from above 0"),
+        ("0,1", "does not rise from above 0"),
+        ("nan", "does not rise from above 0"),
+        ("1,inf", "does not rise from above 0"),
+        (",".join(str(bound) for bound in range(1, 52)), "51 bounds are more than the 50"),
+        ("fast", "invalid _buckets value: 'fast'"),
+    ],
+)
+def test_bounds_of_histograms_must_rise(bounds: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("serve", ".", "--latency-buckets", bounds, capsys=capsys)
+    assert code == 2
+    assert said in err
 
 
 def test_outside_of_a_pod_nothing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

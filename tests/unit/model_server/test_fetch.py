@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from model_server.artefact.digest import content_of
+from model_server.artefact.record import read_fetch_seconds
 from model_server.errors import ModelError, Reason
 from model_server.fetch import Options, fetch, parse_uri
 from model_server.fetch.source import Claim
@@ -31,7 +32,17 @@ def test_a_directory_in_the_image_is_linked_not_copied(tmp_path: Path) -> None:
     content = fetch(parse_uri(f"file://{source}"), options(tmp_path))
     assert (tmp_path / "to/current").readlink() == source
     assert (tmp_path / "to/digest").read_text() == content.digest + "\n" == content_of(source).digest + "\n"
-    assert left(tmp_path) == ["current", "digest"]
+    assert left(tmp_path) == ["current", "digest", "fetch-seconds"]
+
+
+def test_the_server_can_tell_how_long_it_took(tmp_path: Path) -> None:
+    fetch(parse_uri(f"file://{model(tmp_path / 'm')}"), options(tmp_path))
+    seconds = read_fetch_seconds(tmp_path / "to/digest")
+    assert seconds is not None
+    assert 0 <= seconds < 60
+    assert read_fetch_seconds(None) is None
+    (tmp_path / "to/fetch-seconds").write_text("long")
+    assert read_fetch_seconds(tmp_path / "to/digest") is None
 
 
 def test_a_claim_is_read_where_it_is_mounted(tmp_path: Path) -> None:
@@ -46,7 +57,7 @@ def test_a_second_fetch_replaces_the_first_and_leaves_nothing_of_it(tmp_path: Pa
     fetch(parse_uri(f"file://{model(tmp_path / 'b', 'new')}"), options(tmp_path))
     assert (tmp_path / "to/current/weights").read_text() == "new"
     assert (tmp_path / "a/weights").read_text() == "old", "the link is replaced, never what it points to"
-    assert left(tmp_path) == ["current", "digest"]
+    assert left(tmp_path) == ["current", "digest", "fetch-seconds"]
 
 
 def test_another_digest_than_the_pinned_one_is_refused_and_both_are_named(tmp_path: Path) -> None:
@@ -59,7 +70,7 @@ def test_another_digest_than_the_pinned_one_is_refused_and_both_are_named(tmp_pa
     assert pin in caught.value.message
     assert content_of(other).digest in caught.value.message
     assert (tmp_path / "to/current/weights").read_text() == "old"
-    assert left(tmp_path) == ["current", "digest"]
+    assert left(tmp_path) == ["current", "digest", "fetch-seconds"]
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

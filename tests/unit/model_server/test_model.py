@@ -53,12 +53,13 @@ GOLDEN = {"inputs.x": ONES, "outputs.y": np.full((1, 2), 12, dtype=np.float32)}
 
 def refusal(directory: Path, digest_file: Path | None = None) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        load(directory, digest_file)
+        load(directory, digest_file).prove()
     return caught.value
 
 
 def test_a_loaded_model_computes(tmp_path: Path) -> None:
     model = load(make(tmp_path, golden=GOLDEN))
+    model.prove()
     (answer,) = model.forward((np.array([[1, 2, 3, 4], [-1, -1, -1, -1]], dtype=np.float32),))
     assert answer.tolist() == [[30, 30], [0, 0]]
     assert model.digest.startswith(f"sha256:{model.version}")
@@ -92,7 +93,7 @@ def test_the_digest_file_must_name_the_content(tmp_path: Path) -> None:
     directory = make(tmp_path / "m")
     digest_file = tmp_path / "digest"
     digest_file.write_text(content_of(directory).digest + "\n")
-    load(directory, digest_file)
+    assert load(directory, digest_file).digest == digest_file.read_text().strip()
     (directory / "model.json").write_text((directory / "model.json").read_text() + " ")
     error = refusal(directory, digest_file)
     assert error.reason is Reason.DIGEST_MISMATCH

@@ -12,7 +12,7 @@ from model_server.errors import RequestError
 from model_server.exchange import Request, Response
 from model_server.health import Health, Phase
 from model_server.infer import Infer
-from model_server.metrics import Metrics
+from model_server.metrics import Metrics, Rejection
 from model_server.protocol.datatypes import DATATYPES, Signature, TensorSpec
 from model_server.routes import Router, loading_routes, observing_routes, serving_routes
 
@@ -71,7 +71,7 @@ def test_an_inference_is_answered_and_counted(path: str, metrics: Metrics, healt
     answer = ask(serving(metrics, health), path, "POST", BODY)
     assert answer.status == 200
     assert json.loads(answer.body)["outputs"][0]["data"] == [3]
-    assert (metrics.requests[200], metrics.request_seconds.total, metrics.inflight) == (1, 0.5, 0)
+    assert (metrics.requests[200].value, metrics.request_seconds.total, metrics.inflight.value) == (1, 0.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_client_error_is_told_and_counted(
     answer = ask(serving(metrics, health), "/v2/models/m/infer", "POST", **{"body": BODY, **request_})
     assert answer.status == status
     assert said in json.loads(answer.body)["error"]
-    assert (metrics.requests[status], metrics.inflight) == (1, 0)
+    assert (metrics.requests[status].value, metrics.inflight.value) == (1, 0)
 
 
 def test_a_full_server_does_not_even_read_the_request(metrics: Metrics, health: Health) -> None:
@@ -98,7 +98,7 @@ def test_a_full_server_does_not_even_read_the_request(metrics: Metrics, health: 
     full.full = RequestError(429, "full", ((b"retry-after", b"1"),))
     answer = ask(serving(metrics, health, full), "/v2/models/m/infer", "POST", b"no JSON")
     assert (answer.status, (b"retry-after", b"1") in answer.headers) == (429, True)
-    assert (metrics.requests[429], metrics.inflight) == (1, 0)
+    assert (metrics.requests[429].value, metrics.inflight.value) == (1, 0)
 
 
 def test_an_answer_that_cannot_be_encoded_is_a_500_and_is_counted(
@@ -106,7 +106,7 @@ def test_an_answer_that_cannot_be_encoded_is_a_500_and_is_counted(
 ) -> None:
     answer = ask(serving(metrics, health, Now((np.array([[object()]]),))), "/v2/models/m/infer", "POST", BODY)
     assert answer.status == 500
-    assert (metrics.requests[500], metrics.inflight) == (1, 0)
+    assert (metrics.requests[500].value, metrics.inflight.value) == (1, 0)
     assert "an answer could not be encoded" in caplog.text
 
 
@@ -157,7 +157,7 @@ def test_while_loading_the_server_lives_but_is_not_ready(metrics: Metrics, healt
         assert ask(router, path).status == 503
     answer = ask(router, "/v2/models/m/infer", "POST", BODY)
     assert (answer.status, (b"retry-after", b"1") in answer.headers) == (503, True)
-    assert (metrics.requests[503], metrics.rejected["loading"]) == (1, 1)
+    assert (metrics.requests[503].value, metrics.rejected[Rejection.LOADING].value) == (1, 1)
     assert ask(router, "/v2/models/other").status == 404
 
 
