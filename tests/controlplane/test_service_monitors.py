@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
-from cluster import ports
+from cluster import binaries, ports
 from cluster.controlplane import ControlPlane
 from cluster.definitions import definition
 from controlplane.conftest import install_crd, kubectl_of
@@ -22,6 +27,15 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
 
 KIND = "servicemonitors.monitoring.coreos.com"
+PROMETHEUS = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "Prometheus",
+    "metadata": {"name": "p"},
+    "spec": {
+        "serviceMonitorSelector": {"matchLabels": {"release": "prometheus"}},
+        "serviceDiscoveryRole": "EndpointSlice",
+    },
+}
 
 
 class World:
@@ -114,8 +128,8 @@ def test_the_api_is_used_when_it_appears_and_left_alone_when_it_vanishes(world: 
 
     world.install_api()
     world.until_monitored("n")
-    said = world.operator.log.read_text()
-    assert not [line for line in said.splitlines() if " INFO " not in line], said
+    alarms = [line for line in world.operator.log.read_text().splitlines() if " INFO " not in line]
+    assert not [line for line in alarms if KIND in line or "NotFound" in line]
     assert "Monitor" not in world.kubectl("get", "modelservices", "-o", "json")  # nobody asked
 
 
@@ -172,3 +186,40 @@ def test_a_foreign_service_monitor_of_the_name_is_left_alone_and_named(world: Wo
     world.kubectl("annotate", "modelservice", "m", "try=again")
     until(lambda: not world.condition("m", "Stalled"), "the service goes on")
     assert world.monitors()["m"]["metadata"]["ownerReferences"][0]["kind"] == "ModelService"
+
+
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds a large peer: make test-full")
+def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: ControlPlane, tmp_path: Path) -> None:
+    definitions = definition("servicemonitors", "monitoring.coreos.com").parent
+    world.kubectl("apply", "--server-side", f"--filename={definitions}")
+    world.configure(labels={"release": "prometheus"})
+    world.apply("m")
+    world.until_monitored("m")
+    sent = world.operator.writes()
+    options = ("--kubelet-service=", "--prometheus-config-reloader=example/reloader:1")
+    remarks = "--feature-gates=StatusForConfigurationResources=true"
+    address = f"--web.listen-address=127.0.0.1:{ports.free(1)[0]}"
+    environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
+    log = tmp_path / "prometheus-operator.log"
+    with log.open("wb") as output:
+        command = [binaries.path("prometheus-operator"), *options, remarks, address]
+        peer = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
+
+            def accepted() -> bool:
+                bindings = world.monitors()["m"].get("status", {}).get("bindings", ())
+                return [each["status"] for binding in bindings for each in binding["conditions"]] == ["True"]
+
+            until(accepted, "our ServiceMonitor is accepted", details=log.read_text)
+            secret = json.loads(world.kubectl("get", "secret", "prometheus-p", "-o", "json"))["data"]
+            config = yaml.safe_load(gzip.decompress(base64.b64decode(secret["prometheus.yaml.gz"])))
+            [job] = config["scrape_configs"]
+            assert job["job_name"] == "serviceMonitor/default/m-metrics/0"
+            assert {"modelservice", "revision"} <= {each.get("target_label") for each in job["relabel_configs"]}
+        finally:
+            world.kubectl("delete", "prometheus", "p", "--ignore-not-found", "--timeout=30s")  # it has a finalizer
+            peer.terminate()
+            peer.wait(timeout=30)
+            world.kubectl("delete", f"--filename={definitions}", "--timeout=60s")
+    assert world.operator.writes() == sent  # the remarks are in the status of our object, and no business of ours

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from modelservice_operator.config import Monitoring
-from modelservice_operator.observe import observe
+from modelservice_operator.observe import observe, read
 from modelservice_operator.optional import OptionalChild, optional_children
 from modelservice_operator.render.service_monitor import service_monitor
 from unit.operator.makers import CONFIG, Body, children, live, parsed, service
@@ -12,7 +12,7 @@ SILENT = {"name": "Custom", "image": "x"}
 def monitor(why_not: str = "", *, is_wanted: bool = True, **spec: object) -> OptionalChild:
     """What is thought about the ServiceMonitor of a service."""
     config = CONFIG.model_copy(update={"monitoring": Monitoring(service_monitors=is_wanted)})
-    [child] = optional_children(observe(service(**spec), children(), config), config, lambda *_: why_not)
+    [child] = optional_children(observe(read(service(**spec)), children(), config), config, lambda *_: why_not)
     return child
 
 
@@ -33,6 +33,6 @@ def test_what_is_there_is_known_so_that_it_can_be_removed() -> None:
     manifest = service_monitor("ml", "m", parsed(), {})
     assert manifest is not None
     there: Body = live(manifest)
-    seen = observe(service(runtime=SILENT), children(there), CONFIG)
+    seen = observe(read(service(runtime=SILENT)), children(there), CONFIG)
     [child] = optional_children(seen, CONFIG, lambda *_: "")
     assert (child.wanted, child.live) == (None, {"m-metrics": there})
