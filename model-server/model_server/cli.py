@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
+from model_server.artefact.card import Trust
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits, parse_duration
 from model_server.metrics import MAX_BUCKETS, SECONDS
@@ -67,6 +68,7 @@ def _serve(options: argparse.Namespace) -> int:
             metrics_port=options.metrics_port,
             http=options.http,
             digest_file=options.digest_file,
+            trust=Trust(options.trust),
             limits=Limits(
                 max_batch_size=options.max_batch_size,
                 max_batch_delay_seconds=options.max_batch_delay,
@@ -166,6 +168,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--metrics-port", type=int, default=9090, help="the port for probes and /metrics; 0 lets the system choose")
     add("--http", choices=["fast", "asgi"], default="fast", help="inference past ASGI, or all through it")
     add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
+    add(
+        "--trust",
+        choices=list(Trust),
+        default=Trust.DATA,
+        help="what the model may do: be read, or run code of its own",
+    )
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
     add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")
     add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")

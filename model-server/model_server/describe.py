@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import safetensors
 
-from model_server.artefact.card import WEIGHTS, Card, CardTensor, read_card
+from model_server.artefact.card import Card, CardTensor, Trust, hold_trust, read_card
 from model_server.artefact.digest import Content, content_of
-from model_server.errors import ModelError, Reason
+from model_server.errors import ModelError, NeedsNativeError, Reason
+from model_server.program.archive import Archive
+from model_server.program.document import read_program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +24,16 @@ class Description:
 
     name: str
     card: Card
-    parameters: int
+    parameters: int | None
+    """None where only running it would tell."""
+    objection: str | None
+    """Why Data is not enough trust to serve it."""
     content: Content
+
+    @property
+    def trust(self) -> Trust:
+        """What `spec.model.trust` has to be."""
+        return Trust.DATA if self.objection is None else Trust.NATIVE
 
 
 def describe(directory: Path) -> Description:
@@ -31,13 +41,22 @@ def describe(directory: Path) -> Description:
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory.")
     card = read_card(directory)
-    return Description(directory.resolve().name, card, _count_parameters(directory / WEIGHTS), content_of(directory))
+    parameters, objection = None, None
+    try:
+        hold_trust(card, Trust.DATA)
+        parameters = _count_parameters(card, directory / card.file)
+    except NeedsNativeError as error:
+        objection = error.message
+    return Description(directory.resolve().name, card, parameters, objection, content_of(directory))
 
 
 def as_json(told: Description) -> dict[str, object]:
     """Write it for programs."""
     return {
         "name": told.name,
+        "format": told.card.format,
+        "trust": told.trust,
+        "trust_reason": told.objection,
         "architecture": told.card.architecture,
         "architecture_parameters": told.card.parameters,
         "inputs": [_tensor(tensor) for tensor in told.card.inputs],
@@ -53,17 +72,22 @@ def as_text(told: Description) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in told.card.parameters.items())
     rows = [
         ("name", told.name),
-        ("architecture", f"{told.card.architecture} ({settings})"),
+        ("format", told.card.format),
+        ("trust", told.trust if told.objection is None else f"{told.trust}: {told.objection}"),
+        *([("architecture", f"{told.card.architecture} ({settings})")] if told.card.architecture else []),
         *(("input", _line(tensor)) for tensor in told.card.inputs),
         *(("output", _line(tensor)) for tensor in told.card.outputs),
-        ("parameters", f"{told.parameters:,}"),
+        ("parameters", "unknown" if told.parameters is None else f"{told.parameters:,}"),
         ("size", f"{told.content.size_bytes:,} bytes in {told.content.files} files"),
         ("digest", told.content.digest),
     ]
     return "\n".join(f"{key:<13} {value}" for key, value in rows)
 
 
-def _count_parameters(path: Path) -> int:
+def _count_parameters(card: Card, path: Path) -> int:
+    if card.format == "pt2":
+        with Archive.open(path) as archive:
+            return sum(math.prod(weight.sizes) for weight in read_program(archive).weights)
     try:
         with safetensors.safe_open(path, framework="numpy") as weights:
             names = weights.keys()

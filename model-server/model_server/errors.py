@@ -1,8 +1,9 @@
-"""The two errors of this package: one ends the program, one answers a request.
+"""The errors of this package: one ends the program, one answers a request.
 
 Exception
-├── ModelError     the program cannot do its job: a reason for the operator, a sentence for its user
-└── RequestError   one request cannot be answered: an HTTP status, a sentence for its sender
+├── ModelError            the program cannot do its job: a reason for the operator, a sentence for its user
+│   └── NeedsNativeError  under this trust; with more of it, it could
+└── RequestError          one request cannot be answered: an HTTP status, a sentence for its sender
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ class ModelError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class NeedsNativeError(ModelError):
+    """The artefact is not data alone, or cannot be shown to be."""
+
+    def __init__(self, shown: str, why: str) -> None:
+        remedy = "Where you trust its maker, spec.model.trust: Native (serve --trust Native) lets torch run it."
+        super().__init__(Reason.INVALID, f"{shown} is refused: {why}. {remedy}")
 
 
 class RequestError(Exception):

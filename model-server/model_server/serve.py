@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from pathlib import Path
 
+    from model_server.artefact.card import Trust
     from model_server.exchange import Pending, Reply, Request
     from model_server.limits import Limits
     from model_server.model import Model
@@ -55,6 +56,7 @@ class Options:
     metrics_port: int
     http: Literal["fast", "asgi"]
     digest_file: Path | None
+    trust: Trust
     limits: Limits
     drain_delay_seconds: float
     drain_timeout_seconds: float
@@ -129,7 +131,7 @@ class Server:
         options = self._options
         if (seconds := read_fetch_seconds(options.digest_file)) is not None:
             self._load_seconds["fetch"] = seconds
-        model = await self._executor.run(partial(_load, options.directory, options.digest_file))
+        model = await self._executor.run(partial(_load, options))
         loaded = clock()
         self._load_seconds["load"] = loaded - self._started
         await self._executor.run(model.prove)
@@ -137,6 +139,7 @@ class Server:
         self._info |= {
             "model_version": model.version,
             "digest": model.digest,
+            "format": model.card.format,
             "architecture": model.card.architecture,
         }
         batcher = Batcher(
@@ -199,10 +202,10 @@ class Server:
         return exposition(self._metrics, now, self._options.name)
 
 
-def _load(directory: Path, digest_file: Path | None) -> Model:
+def _load(options: Options) -> Model:
     from model_server.model import load  # noqa: PLC0415  # a second of imports, while the ports are open
 
-    return load(directory, digest_file)
+    return load(options.directory, options.digest_file, options.trust)
 
 
 def _listen_to_signals(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Event, asyncio.Event]:

@@ -32,14 +32,14 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
 
 
 class Built(NamedTuple):
-    """A module on the meta device: shapes, but no memory until weights are assigned."""
+    """A module, and what it takes."""
 
     module: nn.Module
     keeps_datatypes: bool
 
 
 def build(card: Card) -> Built:
-    """Build the module that a card names."""
+    """Build the module that a card names, on the meta device: shapes, but no memory until weights are assigned."""
     architecture = ARCHITECTURES.get(card.architecture)
     if architecture is None:
         known = ", ".join(ARCHITECTURES)

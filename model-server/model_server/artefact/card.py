@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from model_server.errors import ModelError, Reason
+from model_server.errors import ModelError, NeedsNativeError, Reason
 from model_server.protocol.datatypes import DATATYPES, FREE, TensorSpec
 
 if TYPE_CHECKING:
@@ -15,6 +16,29 @@ if TYPE_CHECKING:
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 GOLDEN = "golden.npz"
+
+Format = Literal["safetensors", "pt2", "torchscript", "python"]
+FILES: dict[Format, str] = {
+    "safetensors": WEIGHTS,
+    "pt2": "model.pt2",
+    "torchscript": "model.pt",
+    "python": "handler.py",
+}
+
+
+class Trust(StrEnum):
+    """What an artefact may do, in the words of `spec.model.trust`."""
+
+    DATA = "Data"
+    """Be read: numbers, and steps from a list of allowed ones."""
+    NATIVE = "Native"
+    """Run code of its own, with all that the server may do."""
+
+
+_RUNS_CODE: dict[Format, str] = {
+    "torchscript": "TorchScript runs code of its own",
+    "python": "a handler is code of its own",
+}
 
 
 class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,14 +49,25 @@ class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: tuple[int, ...]
 
 
-class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The whole file."""
 
-    format: Literal["safetensors"]
-    architecture: str
-    parameters: dict[str, object]
+    format: Format
+    architecture: str = ""
+    parameters: dict[str, object] = {}
     inputs: tuple[CardTensor, ...]
     outputs: tuple[CardTensor, ...]
+
+    @property
+    def file(self) -> str:
+        """Name the file beside the card."""
+        return FILES[self.format]
+
+
+def hold_trust(card: Card, trust: Trust) -> None:
+    """Refuse what could run code of its own unless that is allowed."""
+    if trust is Trust.DATA and card.format in _RUNS_CODE:
+        raise NeedsNativeError(card.file, _RUNS_CODE[card.format])
 
 
 def read_card(directory: Path) -> Card:
@@ -41,7 +76,7 @@ def read_card(directory: Path) -> Card:
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        message = f"{path} is missing: a model directory holds {CARD} and {WEIGHTS}."
+        message = f"{path} is missing: a model directory holds {CARD} and what it names."
         raise ModelError(Reason.INVALID, message) from None
     except OSError as error:
         raise ModelError(Reason.INVALID, f"{path} cannot be read: {error.strerror}.") from error
@@ -66,6 +101,10 @@ def specs(tensors: tuple[CardTensor, ...]) -> tuple[TensorSpec, ...]:
 
 def _contradictions(card: Card) -> list[str]:
     found = []
+    if card.format == "safetensors" and not card.architecture:
+        found.append("the format safetensors needs an architecture: the code that gives the weights their meaning")
+    if card.format != "safetensors" and (card.architecture or card.parameters):
+        found.append(f"architecture and parameters are for the format safetensors; a {card.format} brings its own")
     for side, tensors in (("inputs", card.inputs), ("outputs", card.outputs)):
         if not tensors:
             found.append(f"{side} is empty; a model has at least one")

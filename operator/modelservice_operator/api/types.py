@@ -91,6 +91,13 @@ class ConfigMapReference(Block):
     """Name of the ConfigMap."""
 
 
+class Trust(StrEnum):
+    """What a model may do to the server that loads it."""
+
+    DATA = "Data"
+    NATIVE = "Native"
+
+
 class Model(Block):
     """What is served: where the model comes from and which bytes it must be."""
 
@@ -116,6 +123,11 @@ class Model(Block):
     """Pins the content: `sha256:` and the SHA-256 of what `find . -type f | LC_ALL=C sort | xargs sha256sum` prints
     in the model directory. Anything else is not started. Without it the first fetch of a revision pins what it
     found."""
+
+    trust: Trust = Trust.DATA
+    """What the model may do. `Data`: be read; weights with a named architecture, or a .pt2 whose every step is allowed
+    by name. Anything that could run code of its own is refused. `Native`: also TorchScript, handlers in Python and
+    any .pt2, with all that the server may do; only for models whose maker you trust as you trust an image."""
 
     ca_config_map_ref: ConfigMapReference | None = None
     """ConfigMap whose key `ca.crt` holds the certificate authorities to trust for an https source. Default: those of
@@ -421,6 +433,12 @@ class ModelServiceSpec(Block):
             message="serving is for the Torch runtime; remove it, and give your server its own flags in runtime.args",
             cel="!has(self.serving) || !has(self.runtime) || self.runtime.name == 'Torch'",
             holds=lambda spec: not spec.gives("serving") or spec.runtime.name is RuntimeName.TORCH,
+        ),
+        Rule(
+            message="model.trust is for the Torch runtime; remove it, your own server decides what it loads",
+            cel="!has(self.model.trust) || self.model.trust == 'Data' || !has(self.runtime) "
+            "|| self.runtime.name == 'Torch'",
+            holds=lambda spec: spec.model.trust is Trust.DATA or spec.runtime.name is RuntimeName.TORCH,
         ),
         Rule(
             message="the digest of a file:// model cannot be checked for a Custom runtime, only your server sees the "

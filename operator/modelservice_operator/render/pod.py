@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
-from modelservice_operator.api.types import TORCH_METRICS_PORT, Accelerator, EnvVar, ModelServiceSpec, RuntimeName
+from modelservice_operator.api.types import (
+    TORCH_METRICS_PORT,
+    Accelerator,
+    EnvVar,
+    ModelServiceSpec,
+    RuntimeName,
+    Trust,
+)
 from modelservice_operator.config import AcceleratorClass, Config
 from modelservice_operator.render.overlay import BadOverlayError, merge
 from modelservice_operator.rollout.situation import fetches
@@ -127,6 +134,8 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         f"--max-batch-delay={spec.serving.max_batch_delay}",
         f"--max-queue={spec.serving.max_queue}",
         f"--request-timeout={spec.serving.request_timeout}",
+        # Only where it says something: an image of the user's may be older than the flag.
+        *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
     ]
     args = [*(own if torch else []), *spec.runtime.args]
     return {"args": args} if args else {}

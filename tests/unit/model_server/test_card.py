@@ -38,6 +38,8 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda card: card.update(code="import os"), "unknown field `code`"),
         (lambda card: card["inputs"][0].update(colour="red"), r"unknown field `colour` - at `\$.inputs\[0\]`"),
         (lambda card: card.update(format="pickle"), "Invalid enum value 'pickle'"),
+        (lambda card: card.pop("architecture"), "the format safetensors needs an architecture"),
+        (lambda card: card.update(format="pt2"), "architecture and parameters are for the format safetensors"),
         (lambda card: card.pop("inputs"), "missing required field `inputs`"),
         (lambda card: card.update(inputs=[]), "inputs is empty"),
         (lambda card: card["outputs"].append(card["outputs"][0]), "outputs names 'y' twice"),
@@ -58,5 +60,7 @@ def test_a_wrong_card_is_refused_with_the_place_of_the_fault(
 
 
 def test_a_directory_without_a_card_is_told_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"model.json is missing: a model directory holds model.json and weights"):
+    with pytest.raises(
+        ModelError, match=r"model.json is missing: a model directory holds model.json and what it names"
+    ):
         read_card(tmp_path)

@@ -43,6 +43,7 @@ VALID: dict[str, Spec] = {
     ),
     "a model in the image": spec(model={"uri": "file:///models/digits", "digest": DIGEST}),
     "a model in an image of the user's": spec(model={"uri": "file:///models/digits", "digest": ""}, runtime=CUSTOM),
+    "a model with code of its own": spec(model={**MODEL, "trust": "Native"}),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
     "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
     "empty blocks": spec(runtime={}, serving={}, resources={}, service={}, podTemplate={}, rollout={}),
@@ -76,6 +77,12 @@ INVALID: dict[str, Invalid] = {
     "a space in the uri": Invalid(spec(model={"uri": "https://h/a b"}), "spec.model.uri", URI),
     "a short digest": Invalid(spec(model={**MODEL, "digest": "sha256:abc"}), "spec.model.digest"),
     "a slash in the model's name": Invalid(spec(model={**MODEL, "name": "a/b"}), "spec.model.name"),
+    "an unknown trust": Invalid(spec(model={**MODEL, "trust": "Full"}), "spec.model.trust"),
+    "trust for a custom server": Invalid(
+        spec(model={**MODEL, "trust": "Native"}, runtime=CUSTOM),
+        "spec",
+        "model.trust is for the Torch runtime; remove it",
+    ),
     "authorities for a claim": Invalid(
         spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}), "spec.model", "caConfigMapRef is for https sources"
     ),

@@ -21,7 +21,7 @@ SMALLEST = {"model": {"name": "digits", "uri": "pvc://models/digits"}}
     "written",
     [
         spec(),
-        spec(model={"name": "digits", "uri": "pvc://models/digits", "digest": ""}),
+        spec(model={"name": "digits", "uri": "pvc://models/digits", "digest": "", "trust": "Data"}),
         spec(runtime={}, serving={}, resources={}, service={}, podTemplate={"metadata": {}, "spec": {}}, rollout={}),
         spec(runtime={"name": "Torch", "image": "", "port": 8080, "args": [], "env": []}),
         spec(serving={"maxBatchSize": 64, "maxBatchDelay": "0ms", "maxQueue": 256, "requestTimeout": "10000ms"}),

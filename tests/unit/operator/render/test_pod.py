@@ -339,3 +339,8 @@ def test_a_name_of_45_characters_fits_every_label() -> None:
     spec: ModelServiceSpec = parse({"metadata": {"name": name}, "spec": {"model": FILE}})
     labels = pod_template(name, f"{name}-bcdfghjkmn", spec, CONFIG)["metadata"]["labels"]
     assert all(len(value) <= 63 for value in labels.values())
+
+
+def test_trust_reaches_the_server_where_there_is_any() -> None:
+    assert "--trust=Native" in server(model={**HTTPS, "trust": "Native"})["args"]
+    assert not [arg for arg in server(model={**HTTPS, "trust": "Data"})["args"] if arg.startswith("--trust")]
