@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
-from model_server.artefact.card import Trust
+from model_server.cgroup import compute_in_one_thread
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits, parse_duration
 from model_server.metrics import MAX_BUCKETS, SECONDS
@@ -55,6 +55,8 @@ def _fail(error: ModelError, path: Path | None, code: int) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    compute_in_one_thread()  # before anything imports numpy
+    from model_server.artefact.card import Trust  # noqa: PLC0415
     from model_server.serve import Options, serve  # noqa: PLC0415  # other commands start without a web server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -67,6 +69,7 @@ def _serve(options: argparse.Namespace) -> int:
             port=options.port,
             metrics_port=options.metrics_port,
             http=options.http,
+            processes=options.processes,
             digest_file=options.digest_file,
             trust=Trust(options.trust),
             limits=Limits(
@@ -167,11 +170,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8080, help="the port for requests; 0 lets the system choose")
     add("--metrics-port", type=int, default=9090, help="the port for probes and /metrics; 0 lets the system choose")
     add("--http", choices=["fast", "asgi"], default="fast", help="inference past ASGI, or all through it")
+    add("--processes", type=_positive, help="processes that serve (one per CPU of the cgroup's limit when absent)")
     add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
     add(
         "--trust",
-        choices=list(Trust),
-        default=Trust.DATA,
+        choices=["Data", "Native"],
+        default="Data",
         help="what the model may do: be read, or run code of its own",
     )
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")

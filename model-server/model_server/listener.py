@@ -106,15 +106,20 @@ class Listener(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Open a listening port; without a host on all addresses, IPv6 and IPv4, as clusters may have either."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """Open a listening port; without a host on all addresses, IPv6 and IPv4, as clusters may have either.
+
+    A shared port may be opened again: the kernel spreads connections over all sockets of it.
+    """
     try:
         if host:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+            return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
         if socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
-        return socket.create_server(("", port), backlog=BACKLOG)
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG, reuse_port=shared
+            )
+        return socket.create_server(("", port), backlog=BACKLOG, reuse_port=shared)
     except OSError as error:
         message = f"Port {port} cannot be opened on {host or 'all addresses'}: {error.strerror}."
         raise ModelError(Reason.INVALID, message) from error

@@ -92,7 +92,7 @@ class Histogram:
 
 
 class Metrics:
-    """What one process counts, and how it is."""
+    """What one process counts, and how it is: cells of its row."""
 
     def __init__(
         self, max_batch_size: int, seconds: Sequence[float] = SECONDS, row: memoryview[float] | None = None
@@ -118,11 +118,20 @@ class Metrics:
         self.inflight = Cell(cells())
         self.queue_requests = Cell(cells())
         self.queue_since = Cell(cells())  # when the one that waits longest came, by the clock; 0: none waits
+        self.ready = Cell(cells())  # 1 while the process has proven its model and takes requests
+        self.beat = Cell(cells())  # when the process was last seen to be well, by the clock
+        self.restarts = Cell(cells())
 
     def oldest_seconds(self, now: float) -> float:
         """How long the request has waited that waits longest; a sum cannot tell."""
         since = self.queue_since.value
         return now - since if since else 0.0
+
+    def bury(self) -> None:
+        """Forget what a process was about when it died; what it had taken, it failed."""
+        self.requests[500].add(self.inflight.value)
+        for cell in (self.inflight, self.queue_requests, self.queue_since, self.ready):
+            cell.value = 0
 
     @classmethod
     def summed(cls, processes: Sequence[Metrics]) -> Metrics:
@@ -138,6 +147,7 @@ class Now:
     ready: bool
     queue_oldest_seconds: float
     info: Mapping[str, str]
+    workers: int = 1
     load_seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
 
 
@@ -171,6 +181,11 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
     yield _gauge("model_ready", "1 while the model takes requests, else 0.", model, int(now.ready))
     yield _family("model_load_seconds", "gauge", "Time from nothing to a proven model, by phase.")
     yield (_sample("model_load_seconds", {**model, "phase": phase}, s) for phase, s in now.load_seconds.items())
+    yield _gauge("workers", "Processes that the model is to run in.", model, now.workers)
+    yield _gauge("workers_ready", "Processes that have proven the model.", model, metrics.ready.value)
+    yield _one(
+        "counter", "worker_restarts_total", "Processes that died and were replaced.", model, metrics.restarts.value
+    )
     yield _gauge("info", "What runs here; always 1.", {**model, **now.info}, 1)
 
 
@@ -191,7 +206,11 @@ def _counters(
 
 
 def _gauge(name: str, text: str, labels: Mapping[str, str], value: float) -> Iterator[str]:
-    yield from _family(name, "gauge", text)
+    return _one("gauge", name, text, labels, value)
+
+
+def _one(kind: str, name: str, text: str, labels: Mapping[str, str], value: float) -> Iterator[str]:
+    yield from _family(name, kind, text)
     yield _sample(name, labels, value)
 
 

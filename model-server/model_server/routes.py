@@ -119,7 +119,7 @@ def _health_routes(health: Health) -> Routes:
         return Response(200 if health.live else 503, orjson.dumps({"live": health.live}))
 
     def ready() -> Response:
-        return Response(200 if health.ready else 503, orjson.dumps({"ready": health.ready, "phase": health.phase}))
+        return Response(200 if health.ready else 503, orjson.dumps({"ready": health.ready, "phase": health.shown}))
 
     return {"/v2/health/live": _get(live), "/v2/health/ready": _get(ready)}
 

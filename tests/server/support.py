@@ -79,6 +79,22 @@ class Server:
             if found := re.search(pattern, line):
                 return found
 
+    def learn_ports(self) -> None:
+        """Wait until it listens."""
+        ports = self.wait_for(r"listening on port (\d+) \(requests\) and (\d+)")
+        self.port, self.metrics_port = int(ports[1]), int(ports[2])
+
+    def is_ready(self) -> bool:
+        """Ask as the kubelet does."""
+        with contextlib.suppress(OSError):
+            return self.get("/v2/health/ready", port=self.metrics_port).status == 200
+        return False
+
+    def children(self) -> list[int]:
+        """Return its processes, the one for probes and scrapes first."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def read_log(self) -> None:
         """Pass the log's lines on as they come, so that the pipe never fills."""
         assert self.process.stderr is not None
@@ -140,13 +156,17 @@ def ask(
 
 
 @contextlib.contextmanager
-def started(directory: Path, *arguments: str) -> Iterator[Server]:
+def started(directory: Path, *arguments: str, impatient: bool = False) -> Iterator[Server]:
     """Start a server (also of echo models) without waiting for it to be ready; end it in any case."""
     report = directory.parent / f"{directory.name}.report"
-    command = [sys.executable, "-W", "error", str(HERE / "echo_server.py"), "serve", str(directory)]
+    command = [sys.executable, "-W", "error", str(HERE / "echo_server.py"), *(["--impatient"] if impatient else [])]
     process = subprocess.Popen(
         [
             *command,
+            "serve",
+            str(directory),
+            "--processes",
+            "1",
             "--name",
             "m",
             "--host",
@@ -177,11 +197,10 @@ def started(directory: Path, *arguments: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *arguments: str) -> Iterator[Server]:
+def running(directory: Path, *arguments: str, impatient: bool = False) -> Iterator[Server]:
     """Start a server and wait until it is ready."""
-    with started(directory, "--drain-delay", "0s", *arguments) as server:
-        ports = server.wait_for(r"listening on port (\d+) \(requests\) and (\d+)")
-        server.port, server.metrics_port = int(ports[1]), int(ports[2])
+    with started(directory, "--drain-delay", "0s", *arguments, impatient=impatient) as server:
+        server.learn_ports()
         server.wait_for("ready: m ")
         yield server
 
@@ -220,6 +239,11 @@ class Connection:
     def send_raw(self, data: bytes) -> None:
         """Write anything."""
         self._writer.write(data)
+
+    @property
+    def own_port(self) -> int:
+        """The port of this end."""
+        return int(self._writer.get_extra_info("sockname")[1])
 
     async def receive(self) -> Answer:
         """Read one answer."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -33,13 +32,7 @@ class Balancer:
         """Look at readiness again and again."""
         while True:
             await asyncio.sleep(0.2)
-            self._ready = [server for server in self._servers if await asyncio.to_thread(is_ready, server)]
-
-
-def is_ready(server: Server) -> bool:
-    with contextlib.suppress(OSError):
-        return server.get("/v2/health/ready", port=server.metrics_port).status == 200
-    return False
+            self._ready = [server for server in self._servers if await asyncio.to_thread(server.is_ready)]
 
 
 class Clients:

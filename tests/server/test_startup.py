@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def test_while_the_model_loads_probes_hear_so(tmp_path: Path) -> None:
     with started(echo_directory(tmp_path / "m", pause_seconds=2)) as server:
-        ports = server.wait_for(r"listening on port (\d+) \(requests\) and (\d+)")
-        server.port, server.metrics_port = int(ports[1]), int(ports[2])
+        server.learn_ports()
         assert server.get("/v2/health/live", port=server.metrics_port).status == 200
         assert server.get("/v2/health/ready", port=server.metrics_port).status == 503
         answer = server.post("/v2/models/m/infer", column(1))

@@ -76,6 +76,11 @@ def test_fetch_and_inspect_start_without_torch(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": ":".join(sys.path)})
 
 
+def test_the_command_line_is_parsed_before_numpy_starts_its_threads() -> None:
+    check = "import sys; import model_server.cli; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
 def test_a_wrong_argument_is_told_in_the_termination_message_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

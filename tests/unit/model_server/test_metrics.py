@@ -92,6 +92,20 @@ def test_what_processes_count_is_added_up() -> None:
     assert one.requests[200].value == 2, "adding up changes nothing"
 
 
+def test_a_process_that_died_failed_what_it_had_in_hand() -> None:
+    metrics = Metrics(4)
+    metrics.requests[200].add(5)
+    metrics.inflight.value = 3
+    metrics.queue_requests.value = 2
+    metrics.queue_since.value = 1.0
+    metrics.ready.value = 1
+    metrics.bury()
+    found = samples(metrics)
+    assert (found["requests_total", "200"], found["requests_total", "500"]) == (5, 3)
+    assert (found["inflight_requests", ""], found["queue_requests", ""], found["workers_ready", ""]) == (0, 0, 0)
+    assert metrics.oldest_seconds(9.0) == 0
+
+
 def test_a_forked_process_counts_for_its_parent_too() -> None:
     metrics = Metrics(4)
     if (pid := os.fork()) == 0:

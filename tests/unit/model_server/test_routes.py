@@ -58,7 +58,7 @@ def ask(router: Router, path: str, method: str = "GET", body: bytes = b"", **mor
 
 @pytest.fixture
 def health() -> Health:
-    return Health(executor_is_alive=lambda: True, phase=Phase.READY)
+    return Health(is_alive=lambda: True, phase=Phase.READY)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_while_draining_the_server_is_not_ready_but_still_answers(metrics: Metri
 
 
 def test_a_dead_executor_is_neither_live_nor_ready(metrics: Metrics) -> None:
-    router = serving(metrics, Health(executor_is_alive=lambda: False, phase=Phase.READY))
+    router = serving(metrics, Health(is_alive=lambda: False, phase=Phase.READY))
     assert ask(router, "/v2/health/live").status == 503
     assert ask(router, "/v2/health/ready").status == 503
 

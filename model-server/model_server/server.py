@@ -1,0 +1,231 @@
+"""The parts that a serving process is made of: the model's port, and the port for probes and scrapes.
+
+With one process it has both; with several each has the first, and the front has the second (`crew`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from model_server import __version__
+from model_server.artefact.record import read_fetch_seconds
+from model_server.asgi import application
+from model_server.batcher import Batcher
+from model_server.connection import Terms
+from model_server.executor import Executor
+from model_server.health import Health, Phase
+from model_server.infer import Infer
+from model_server.listener import Listener
+from model_server.metrics import Metrics, Now, exposition
+from model_server.routes import loading_routes, observing_routes, serving_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from model_server.exchange import Handler, Pending, Reply, Request
+    from model_server.model import Model
+    from model_server.serve import Options
+
+log = logging.getLogger(__name__)
+clock = time.perf_counter  # CLOCK_MONOTONIC on Linux: the same in all processes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a scrape tells that never changes once the model is proven."""
+
+    info: dict[str, str] = field(default_factory=lambda: {"version": __version__, "python": platform.python_version()})
+    load_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def load_proven(options: Options, started: float) -> tuple[Model, Facts]:
+    """Load the model, prove it, and tell what it is and how long each phase took."""
+    from model_server.model import load  # noqa: PLC0415  # a second of imports, while the ports are open
+
+    facts = Facts()
+    if (seconds := read_fetch_seconds(options.digest_file)) is not None:
+        facts.load_seconds["fetch"] = seconds
+    model = load(options.directory, options.digest_file, options.trust)
+    loaded = clock()
+    facts.load_seconds["load"] = loaded - started
+    model.prove()
+    facts.load_seconds["warm_up"] = clock() - loaded
+    facts.info.update(
+        model_version=model.version,
+        digest=model.digest,
+        format=model.card.format,
+        architecture=model.card.architecture,
+    )
+    return model, facts
+
+
+class Server:
+    """Answers requests: a port, a model, the thread that runs it."""
+
+    def __init__(self, options: Options, metrics: Metrics, others_are_ready: Callable[[], bool] = lambda: True) -> None:
+        self._options = options
+        self._metrics = metrics
+        self._executor = Executor(asyncio.get_running_loop())
+        self.health = Health(self._executor.is_alive, others_are_ready)
+        self._router = loading_routes(options.name, self.health, metrics, clock)
+        self._listener: Listener | None = None
+
+    def open(self, sock: socket.socket) -> None:
+        """Answer; as long as there is no model, that it is loading."""
+        self._listener = listen(sock, self._handle, self._is_draining, self._options)
+
+    async def load(self, started: float) -> Facts:
+        """Load the model in the thread that will run it, and let requests in."""
+        model, facts = await self._executor.run(partial(load_proven, self._options, started))
+        self.let_in(model)
+        return facts
+
+    async def prove(self, model: Model) -> None:
+        """Let requests in to a model that another process has loaded, once it holds in this one too."""
+        await self._executor.run(model.prove)
+        self.let_in(model)
+
+    def let_in(self, model: Model) -> None:
+        """Answer with the model from now on."""
+        options = self._options
+        batcher = Batcher(
+            forward=model.forward,
+            worker=self._executor,
+            loop=asyncio.get_running_loop(),
+            clock=clock,
+            limits=options.limits,
+            metrics=self._metrics,
+        )
+        infer = Infer(
+            name=options.name,
+            version=model.version,
+            signature=model.signature,
+            batcher=batcher,
+            metrics=self._metrics,
+            clock=clock,
+        )
+        self._router = serving_routes(
+            name=options.name,
+            version=model.version,
+            platform=model.platform,
+            signature=model.signature,
+            infer=infer,
+            health=self.health,
+        )
+        self.health.phase = Phase.READY
+        self._metrics.ready.value = 1
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Send clients elsewhere before anything is closed.
+
+        Kept connections move only when an answer tells them to, and balancers need a while to see that this server is
+        not ready: until then both keep coming and are served.
+        """
+        self.health.phase = Phase.DRAINING
+        await until(hurry, asyncio.sleep(self._options.drain_delay_seconds))
+
+    async def close(self) -> bool:
+        """Finish what is in flight; False when the model's thread is still busy at the end."""
+        if self._listener is not None:
+            await self._listener.stop()
+        return self._executor.stop()
+
+    def _handle(self, request: Request, reply: Reply) -> Pending | None:
+        return self._router.handle(request, reply)
+
+    def _is_draining(self) -> bool:
+        return self.health.phase is Phase.DRAINING
+
+
+class Observatory:
+    """Answers probes and scrapes for all processes that serve the model."""
+
+    def __init__(self, options: Options, health: Health, workers: Sequence[Metrics], *more: Metrics) -> None:
+        self._options = options
+        self._health = health
+        self._workers = workers
+        self._all = [*workers, *more]
+        self._listener: Listener | None = None
+        self.facts = Facts()
+
+    def open(self, sock: socket.socket) -> None:
+        """Answer."""
+        routes = observing_routes(self._health, self._metrics_text)
+        self._listener = listen(sock, routes.handle, lambda: self._health.phase is Phase.DRAINING, self._options)
+
+    async def close(self) -> None:
+        """Finish the scrape that is in flight."""
+        if self._listener is not None:
+            await self._listener.stop()
+
+    def _metrics_text(self) -> bytes:
+        moment = clock()
+        now = Now(
+            ready=self._health.ready,
+            queue_oldest_seconds=max(each.oldest_seconds(moment) for each in self._workers),
+            info=self.facts.info,
+            workers=len(self._workers),
+            load_seconds=self.facts.load_seconds,
+        )
+        return exposition(Metrics.summed(self._all), now, self._options.name)
+
+
+def listen(sock: socket.socket, handle: Handler, closing: Callable[[], bool], options: Options) -> Listener:
+    """Serve handlers on a socket."""
+    terms = Terms(handle, closing, options.limits, clock, fast=options.http == "fast")
+    listener = Listener(
+        application(terms),
+        terms,
+        sock,
+        headers=[("x-served-by", socket.gethostname())],  # in a pod: the pod's name
+        grace_seconds=options.drain_timeout_seconds,
+    )
+    listener.start()
+    return listener
+
+
+def listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """SIGTERM asks to drain; a second one, or Ctrl-C, not to wait for balancers."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal(*, patient: bool) -> None:
+        if stop.is_set() or not patient:
+            hurry.set()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, partial(on_signal, patient=True))
+    loop.add_signal_handler(signal.SIGINT, partial(on_signal, patient=False))
+    return stop, hurry
+
+
+async def until(event: asyncio.Event, work: Coroutine[None, None, None]) -> None:
+    """Await the work, but no longer than until the event."""
+    task = asyncio.ensure_future(work)
+    waiter = asyncio.ensure_future(event.wait())
+    await asyncio.wait((task, waiter), return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    if task.done():
+        task.result()
+    else:
+        task.cancel()
+
+
+def leave(*, clean: bool) -> None:
+    """End the process here and now, unless its thread has ended.
+
+    The thread is inside torch, loading or computing for nobody. Python would end it in the middle of C++ code, which
+    aborts the process; what had to be finished is finished.
+    """
+    if not clean:
+        logging.shutdown()
+        os._exit(0)
