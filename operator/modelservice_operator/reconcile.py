@@ -32,6 +32,7 @@ from modelservice_operator.rollout.plan import (
     Record,
     collectable,
     decide,
+    gives_something_up,
     removable,
 )
 from modelservice_operator.rollout.situation import Entry, Verdict
@@ -69,10 +70,16 @@ class Reconciler:
         if service is None or "deletionTimestamp" in service["metadata"]:
             self._gauges.forget(key)
             return None  # the garbage collector removes the children, also while no operator runs
-        wish = read(service)
+        wish, is_fresh = read(service), False
         for _ in range(_STEPS_AT_ONCE):
             seen = observe(wish, self._children(service), self._config)
             plan = decide(seen.situation) if _can_plan(seen) else None
+            if plan is not None and not is_fresh and gives_something_up(seen.situation, plan):
+                fresh, is_fresh = await self._applier.look_again(service), True
+                if fresh is None or "deletionTimestamp" in fresh["metadata"]:
+                    return None  # its last event is on its way
+                service, wish = fresh, read(fresh)
+                continue
             moved, problem = False, seen.problem
             try:
                 if plan is not None:

@@ -77,6 +77,16 @@ class Applier:
         # Force takes fields back from whoever changed them in our object.
         return await self._apply(key, _bound(wanted, uid=live["metadata"]["uid"], **conditions), force=True)
 
+    async def look_again(self, owner: Body) -> Body | None:
+        """Read the service itself from the API server, for decisions that must not rest on a watch that lags."""
+        resource, key = resource_of(owner), _key(owner)
+        try:
+            fresh = await self._cluster.get(resource, *key)
+        except NotFound:
+            return None
+        self._store.upsert(resource, fresh)
+        return fresh
+
     async def remove(self, live: Body) -> None:
         """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
         metadata = live["metadata"]

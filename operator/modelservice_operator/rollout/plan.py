@@ -104,6 +104,17 @@ def collectable(seen: Situation) -> list[str]:
     return [entry.name for entry in old if entry.name not in used and seen.workload(entry.name).gone]
 
 
+def gives_something_up(seen: Situation, plan: Plan) -> bool:
+    """Tell whether a plan leaves the stable revision or takes pods away, which an outdated spec must not do.
+
+    The children that a new process sees may be newer than the spec that it sees: what was done for the newer spec would
+    be undone.
+    """
+    leaves = seen.stable is not None and seen.stable.name != seen.desired
+    loads = seen.workloads.items()
+    return leaves or (plan.ledger is None and any(load.wanted > plan.replicas.get(name, 0) for name, load in loads))
+
+
 def removable(seen: Situation, plan: Plan) -> list[str]:
     """Return the revisions whose Deployment has no pods left; their ledger lines can bring them back."""
     return sorted(

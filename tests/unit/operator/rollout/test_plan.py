@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.rollout.plan import Adopt, Judge, Phase, Record, collectable, decide, removable
+from modelservice_operator.rollout.plan import (
+    Adopt,
+    Judge,
+    Phase,
+    Record,
+    collectable,
+    decide,
+    gives_something_up,
+    removable,
+)
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
 FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
@@ -157,6 +166,20 @@ def test_the_ledger_keeps_ten_lines_and_whatever_is_in_use() -> None:
     ledger = tuple(promoted(f"r{number:02}", number) for number in range(1, 14))
     seen = Situation("r13", 1, ledger, {"r02": running(1)}, frozenset({"r13"}))
     assert collectable(seen) == ["r01", "r03"]
+
+
+def test_to_leave_what_is_stable_or_to_take_pods_away_is_to_give_something_up() -> None:
+    def gives_up(now: Situation) -> bool:
+        return gives_something_up(now, decide(now))
+
+    first, stable, load = Entry("a", 1), promoted("a"), {"a": running(3)}
+    assert not gives_up(Situation("a", 3))
+    assert not gives_up(Situation("a", 3, (first,), load))
+    assert not gives_up(Situation("a", 3, (stable,), load, frozenset("a")))
+    assert not gives_up(Situation("a", 4, (stable,), load, frozenset("a")))
+    assert gives_up(Situation("a", 2, (stable,), load, frozenset("a")))
+    assert gives_up(Situation("b", 3, (stable,), load, frozenset("a")))
+    assert gives_up(Situation("a", 3, (stable, Entry("b", 2)), load | {"b": running(1)}, frozenset("a")))
 
 
 def test_only_a_deployment_without_pods_is_removed() -> None:
