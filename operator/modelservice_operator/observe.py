@@ -105,6 +105,26 @@ def observe(wish: Wish, children: Children, config: Config) -> Seen:
     return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
 
 
+def outdated(seen: Seen, config: Config) -> str:
+    """Say so if the desired revision runs a template that would be rendered differently today; else return nothing.
+
+    An upgrade or another configuration must not roll pods by itself, but whoever runs them may want to know.
+    """
+    if seen.desired is None or seen.spec is None or seen.situation.entry(seen.desired.name) is None:
+        return ""
+    try:
+        today = pod_template(seen.name, seen.desired.name, seen.spec, config)
+    except (UnknownClassError, BadOverlayError) as error:
+        return f"Revision {seen.desired.name} could not be rendered any more: {error}"
+    if today == seen.desired.template:
+        return ""
+    return (
+        f"Revision {seen.desired.name} runs the pod template that the operator rendered when it was recorded; this "
+        f"version and configuration of the operator render another one. A new value of the annotation {names.RESTART} "
+        "rolls the pods to it, through all gates."
+    )
+
+
 def _situation(name: str, children: Children) -> Situation:
     """Return what can be said without the spec: what serves is desired, and as many of it as were promised last."""
     lines = tuple(ledger.entry(body, children.pins) for body in children.revisions.values())

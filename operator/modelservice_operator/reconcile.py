@@ -21,7 +21,7 @@ from modelservice_operator.kube.resources import (
     SERVICES,
     Resource,
 )
-from modelservice_operator.observe import Children, Problem, Seen, observe, read
+from modelservice_operator.observe import Children, Problem, Seen, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
 from modelservice_operator.report import changes, status
@@ -47,11 +47,12 @@ Body = dict[str, Any]
 
 # What others must mend outside our sight (an object that is not ours, a quota, a policy) is looked at again so often.
 LOOK_AGAIN = timedelta(seconds=30)
+_REMEMBERED_LINES = 20_000
 _STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one change can cause
 
 
 class Reconciler:
-    """The operator's one loop body; between two calls it keeps only what it shows to Prometheus."""
+    """The operator's one loop body; between two calls it keeps only what it could find out again."""
 
     def __init__(
         self, config: Config, store: Store, applier: Applier, apis: OptionalApis, clock: Callable[[], datetime]
@@ -63,6 +64,7 @@ class Reconciler:
         self._apis = apis
         self._clock = clock
         self._gauges = Gauges()
+        self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
 
     async def __call__(self, key: Key) -> timedelta | None:
         """Take every step that can be taken now; return when to look again, None for when something changes."""
@@ -227,12 +229,24 @@ class Reconciler:
     # -- report
 
     async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
-        found = status(seen, plan, problem, self._now())
+        found = status(seen, plan, problem, self._now(), outdated=self._is_outdated(seen))
         phase = plan.phase.value if plan is not None else ""
         self._gauges.show(Key(seen.namespace, seen.name), found, wanted=seen.situation.replicas, phase=phase)
         patch = changes(seen.service.get("status") or {}, found)
         if patch:
             await self._applier.patch_status(seen.service, patch)
+
+    def _is_outdated(self, seen: Seen) -> str:
+        """Say what `outdated` says, which for a line of the ledger is always the same, without rendering each time."""
+        line = seen.children.revisions.get(seen.desired.name) if seen.desired is not None else None
+        if line is None:
+            return ""
+        uid = line["metadata"]["uid"]
+        if uid not in self._outdated:
+            if len(self._outdated) >= _REMEMBERED_LINES:
+                self._outdated.clear()
+            self._outdated[uid] = outdated(seen, self._config)
+        return self._outdated[uid]
 
     def _now(self) -> str:
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -21,14 +21,17 @@ Body = dict[str, Any]
 _FLEETING = re.compile(r"(?<![\w/.-])\d[\w:.,/+-]*")
 
 
-def status(seen: Seen, plan: Plan | None, problem: Problem | None, now: str) -> Body:
-    """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339."""
+def status(seen: Seen, plan: Plan | None, problem: Problem | None, now: str, *, outdated: str = "") -> Body:
+    """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339.
+
+    `outdated` says how the desired revision's template differs from what would be rendered today, if it does.
+    """
     situation = seen.situation
     carriers = sorted(situation.traffic)
     old = seen.service.get("status") or {}
     found: Body = {
         "observedGeneration": seen.service["metadata"]["generation"],
-        "conditions": _conditions(seen, plan, problem, now),
+        "conditions": _conditions(seen, plan, problem, now, outdated),
         "replicas": sum(situation.workload(name).pods for name in carriers),
         "readyReplicas": _ready(situation),
         "selector": _selector(seen.name, carriers),
@@ -58,8 +61,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Body:
 # -- conditions
 
 
-def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str) -> list[Body]:
-    """Return the conditions in a fixed order; Reconciling and Stalled are there only while they are true."""
+def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str, outdated: str) -> list[Body]:
+    """Return the conditions in a fixed order; all but Ready and Available are there only when they matter."""
     ready = _ready_condition(seen, plan, problem)
     conditions = [
         (ConditionType.READY, *ready),
@@ -67,6 +70,7 @@ def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str
         *([(ConditionType.RECONCILING, "True", *ready[1:])] if ready[0] == "False" and problem is None else []),
         *([(ConditionType.STALLED, "True", problem.reason, problem.message)] if problem is not None else []),
         *_scheduled_condition(seen),
+        *([(ConditionType.TEMPLATE_OUTDATED, "True", Reason.RENDERED_DIFFERENTLY, outdated)] if outdated else []),
     ]
     generation = seen.service["metadata"]["generation"]
     return [

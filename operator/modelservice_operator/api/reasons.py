@@ -29,6 +29,10 @@ class ConditionType(_Meant):
     RECONCILING = "Reconciling", "The operator works towards the latest spec. Present only while that is so."
     STALLED = "Stalled", "The operator cannot go on until somebody acts. Present only while that is so."
     SCHEDULED = "Scheduled", "Every pod has a node. Present only where devices are asked for or a pod has no node."
+    TEMPLATE_OUTDATED = (
+        "TemplateOutdated",
+        "The operator would render the pods differently today; nothing is wrong. Present only while that is so.",
+    )
 
 
 class Reason(_Meant):
@@ -39,6 +43,11 @@ class Reason(_Meant):
     SERVING = "Serving", "At least one pod that carries traffic is ready."
     SCHEDULED = "Scheduled", "Every pod has a node."
     SCALED_TO_ZERO = "ScaledToZero", "No replicas are wanted, so nothing serves; that is what the spec asks for."
+
+    RENDERED_DIFFERENTLY = (
+        "RenderedDifferently",
+        "The operator was upgraded or configured anew since it recorded the revision; it leaves the pods as they are.",
+    )
 
     # On the way.
     ROLLING_OUT = "RollingOut", "A new revision takes over pod by pod."

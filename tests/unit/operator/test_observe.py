@@ -6,7 +6,7 @@ import pytest
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.observe import Seen, observe, read
+from modelservice_operator.observe import Seen, observe, outdated, read
 from modelservice_operator.render.children import pin
 from modelservice_operator.rollout.revision import shape
 from modelservice_operator.rollout.situation import Verdict
@@ -55,6 +55,25 @@ def rolling(stable: int, newcomer: int, promised: int) -> tuple[Body, ...]:
 
 
 # -- the revision that the spec describes
+
+
+def test_a_line_of_the_ledger_is_outdated_when_its_template_would_be_another_one_today() -> None:
+    fresh = seen()
+    assert fresh.desired is not None
+    assert outdated(fresh, CONFIG) == ""  # not recorded yet: it is of today
+    assert outdated(seen(line(fresh.desired)), CONFIG) == ""
+    other = CONFIG.model_copy(update={"images": CONFIG.images.model_copy(update={"server": "example/server:2"})})
+    told = outdated(seen(line(fresh.desired)), other)
+    assert told.startswith(f"Revision {fresh.desired.name} runs the pod template that")
+    assert names.RESTART in told
+
+
+def test_a_line_of_the_ledger_that_cannot_be_rendered_any_more_is_outdated() -> None:
+    on_l4 = seen(accelerator={"class": "nvidia-l4"})
+    assert on_l4.desired is not None
+    without = CONFIG.model_copy(update={"accelerators": {}})
+    told = outdated(seen(line(on_l4.desired), accelerator={"class": "nvidia-l4"}), without)
+    assert 'could not be rendered any more: spec.accelerator.class "nvidia-l4" is not defined' in told
 
 
 def test_a_new_spec_describes_a_revision_with_a_template_of_its_own() -> None:

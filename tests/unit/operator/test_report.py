@@ -184,6 +184,18 @@ def test_a_new_revision_earns_ready_anew() -> None:
     assert conditions(taken_over)["Ready"] == ("False", "ModelLoading")
 
 
+# -- TemplateOutdated
+
+
+def test_an_outdated_template_is_told_and_changes_no_other_condition() -> None:
+    plan = decide(SETTLED.situation)
+    found = status(SETTLED, plan, None, NOW, outdated="Revision m-1 runs an older template.")
+    *others, last = found["conditions"]
+    assert others == told(SETTLED)["conditions"]
+    assert (last["type"], last["status"], last["reason"]) == ("TemplateOutdated", "True", "RenderedDifferently")
+    assert last["message"] == "Revision m-1 runs an older template."
+
+
 # -- Scheduled
 
 
