@@ -84,6 +84,10 @@ test-controlplane: $(VENV)/.test tools ## The operator on a real API server.
 test-e2e: $(VENV)/.test tools ## Real pods with a real model on a real node.
 	@$(PYTEST) tests/e2e
 
+.PHONY: faults
+faults: $(VENV)/.test tools ## Kill the operator at every write, let every write meet every fault; then ten minutes of silence.
+	@bash tools/faults.sh
+
 .PHONY: test
 test: ## Set everything up and run all tests.
 	@bash tools/test.sh sample

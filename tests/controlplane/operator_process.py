@@ -75,6 +75,10 @@ class OperatorProcess:
         except OSError:
             return False
 
+    def has_ended(self) -> bool:
+        """Tell whether the process has ended, although nobody asked it to."""
+        return self._process is not None and self._process.poll() is not None
+
     def writes(self) -> int:
         """Return how many requests that may change something this process has sent."""
         total = 0.0
@@ -100,10 +104,9 @@ class OperatorProcess:
     def _end(self, how: signal.Signals) -> int:
         if self._process is None:
             return 0
-        self._process.send_signal(how)
-        status = self._process.wait(timeout=30)
-        self._process = None
-        return status
+        process, self._process = self._process, None
+        process.send_signal(how)
+        return process.wait(timeout=30)
 
     def _account(self, admin: Path) -> Path:
         """Create the chart's account and rights, and return a kubeconfig of that account."""

@@ -24,7 +24,7 @@ _AT_ONCE = 8
 
 
 class Admin:
-    """A few verbs over paths; everything but a good answer is an AssertionError, but for 404 of a `delete`."""
+    """A few verbs over paths; every answer that does not leave things as they were asked for is an AssertionError."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, tls: ssl.SSLContext) -> None:
         self._http, self._url, self._tls = http, url, tls
@@ -41,8 +41,8 @@ class Admin:
             yield cls(http, access.url, tls)
 
     async def create(self, path: str, body: Body) -> Body:
-        """Create an object in a collection."""
-        return await self._request("POST", path, body, "application/json")
+        """Create an object in a collection, if it is not there."""
+        return await self._request("POST", path, body, "application/json", good=(409,))
 
     async def merge(self, path: str, patch: Body) -> Body:
         """Merge a patch into an object."""
@@ -74,6 +74,14 @@ class Admin:
         url = f"{self._url}{path}?watch=true&resourceVersion={version}"
         async with self._http.get(url, ssl=self._tls, timeout=aiohttp.ClientTimeout(total=None)) as answer:
             yield _objects(answer)
+
+    async def follow(self, path: str, **query: str) -> AsyncIterator[Body]:
+        """Give every object of a collection, then each that changes, until the server ends the stream."""
+        query |= {"watch": "true"}
+        forever = aiohttp.ClientTimeout(total=None)
+        async with self._http.get(self._url + path, params=query, ssl=self._tls, timeout=forever) as answer:
+            async for body in _objects(answer):
+                yield body
 
     async def namespaces(self, names: list[str]) -> None:
         """Create namespaces."""

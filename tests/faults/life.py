@@ -1,30 +1,41 @@
-"""The life of one service, step by step: what its user does, and how the operator is to know that it is done.
+"""The life of one service, step by step: what its user does.
 
-The ServiceMonitor's coming and going belongs here, as a step before `delete`, once it is a child: install and remove its
-CRD for all namespaces at the same time, and add its collection to `state.py`.
+The ServiceMonitor's coming and going belongs here, as steps before `delete`, once it is a child: install and remove its
+CRD once for all namespaces, and add its collection to `state.py`.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults.admin import Admin, model_service, services
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 NAME = "m"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the user does."""
+    """One thing that the user does, or that happens to the whole cluster."""
 
     name: str
-    act: Callable[[Admin, str], Awaitable[object]]
+    act: Callable[[Admin, str], Awaitable[object]] | None = None
+    """What is done to each service."""
+    happen: Callable[[Admin], Awaitable[object]] | None = None
+    """What is done once."""
     leaves_nothing: bool = False
     """Whether nothing is to be left of the service."""
+
+    async def take(self, admin: Admin, namespaces: Iterable[str]) -> None:
+        """Do it."""
+        if self.happen is not None:
+            await self.happen(admin)
+        if self.act is not None:
+            await asyncio.gather(*(self.act(admin, namespace) for namespace in namespaces))
 
 
 async def _create(admin: Admin, namespace: str) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _NODE = "n1"
 _NODES = "/api/v1/nodes"
-_BOUND = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{_NODE}&resourceVersion=0"
-_TURN_SECONDS = 0.3
 _BEAT_SECONDS = 8.0
 _SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
@@ -28,7 +26,7 @@ _SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2
 @asynccontextmanager
 async def served(admin: Admin) -> AsyncIterator[None]:
     """Add the node and keep its pods up while the block runs."""
-    await admin.create(_NODES, {"metadata": {"name": _NODE}})
+    await admin.create(_NODES, {"metadata": {"name": _NODE, "labels": {"kubernetes.io/os": "linux"}}})
     await _beat(admin)
     tasks = [asyncio.create_task(_tend(admin)), asyncio.create_task(_live(admin))]
     try:
@@ -58,19 +56,16 @@ async def _tend(admin: Admin) -> None:
     told: set[str] = set()
     state = serving()
     state["conditions"] = [_SCHEDULED, *state["conditions"]]
-    while True:
-        pods = await admin.items(_BOUND)
-        told &= {pod["metadata"]["uid"] for pod in pods}
-        async with asyncio.TaskGroup() as turn:
-            for pod in pods:
+    async with asyncio.TaskGroup() as turns:
+        while True:
+            async for pod in admin.follow("/api/v1/pods", fieldSelector=f"spec.nodeName={_NODE}"):
                 metadata = pod["metadata"]
                 path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
                 if "deletionTimestamp" in metadata:
-                    turn.create_task(_quietly(admin.delete(path, gracePeriodSeconds=0)))
+                    turns.create_task(_quietly(admin.delete(path, gracePeriodSeconds=0)))
                 elif metadata["uid"] not in told:
-                    turn.create_task(_quietly(admin.merge(f"{path}/status", {"status": state})))
+                    turns.create_task(_quietly(admin.merge(f"{path}/status", {"status": state})))
                     told.add(metadata["uid"])
-        await asyncio.sleep(_TURN_SECONDS)
 
 
 async def _quietly(doing: Any) -> None:  # noqa: ANN401 (any awaitable)

@@ -1,7 +1,8 @@
-"""A reverse proxy between the operator and the real API server that makes one chosen write, or what it causes, go wrong.
+"""A reverse proxy between the operator and the real API server that makes a chosen write, or what it causes, go wrong.
 
 Every write has a name: the step of the service's life, verb, object, and how often that was written in the step
-(`change: apply deployments/m-abc #2`). A plan says for each namespace which of them meet which fault.
+(`change: apply deployments/m-abc #2`). An Event is named by what it tells of (`create events/Ready of m`), since its
+own name is made up. A plan says for each namespace which of the writes meet which fault.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 import orjson
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-_OBJECT = re.compile(
-    r"/apis?/(?:[^/]+/)?[^/]+/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)/(?P<name>[^/?]+)(?:/(?P<sub>[^/?]+))?$"
+_TARGET = re.compile(
+    r"/apis?/(?:[^/]+/)?[^/]+/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?$"
 )
 _SERVICES = "modelservices"
+_VERBS = {"POST": "create", "PATCH": "apply", "PUT": "replace", "DELETE": "delete"}
+_BEATS = "leases"  # the one thing that is written for ever, where an operator is not the only one
+_SILENT_SECONDS = 4.0  # longer than the operator under test waits for an answer: see impatient_operator.py
 _LAG_SECONDS = 1.5
 _LOST_SECONDS = 0.4
 _REMEMBERED_EVENTS = 200
@@ -105,11 +109,12 @@ class FaultProxy:
         self._kept: dict[str, bytes] = {}
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._steps: dict[str, str] = {}
+        self._headers: dict[str, str] = {}
         self._dead = asyncio.Event()
         self.plans: dict[str, dict[Write, Fault]] = defaultdict(dict)
         self.hits: set[tuple[Write, Fault]] = set()
         self.writes: list[tuple[str, Write]] = []
-        """Every write that was sent, with its namespace, in order."""
+        """Every write that was sent anywhere, with its namespace, in order; but for the renewals of a Lease."""
         self.sent: list[Sent] | None = None
         """What was sent, in full, once somebody sets it to a list."""
         self.victims = 0
@@ -175,19 +180,18 @@ class FaultProxy:
         body = await request.read()
         if request.method == "GET":
             return await self._read(request)
-        match = _OBJECT.match(request.path)
-        if match is None or match["namespace"] not in self._steps:
+        target = _TARGET.match(request.path)
+        if target is not None and target["plural"] == _BEATS:
             return await self._forward(request, body)
-        return await self._write(request, body, match)
+        return await self._write(request, body, target)
 
-    async def _write(self, request: web.Request, body: bytes, match: re.Match[str]) -> web.StreamResponse:
-        namespace = match["namespace"]
+    async def _write(self, request: web.Request, body: bytes, target: re.Match[str] | None) -> web.StreamResponse:
+        namespace = target["namespace"] if target is not None else ""
         if self.sent is not None:
             self.sent.append(Sent(request.method, request.raw_path, request.headers.get("Content-Type", ""), body))
-        verb = "delete" if request.method == "DELETE" else match["sub"] or "apply"
-        what = f"{verb} {match['plural']}/{match['name']}"
+        what = _title(request, body, target)
         self._counts[namespace][what] += 1
-        write = Write(self._steps[namespace], f"{what} #{self._counts[namespace][what]}")
+        write = Write(self._steps.get(namespace, ""), f"{what} #{self._counts[namespace][what]}")
         self.writes.append((namespace, write))
         fault = self.plans[namespace].pop(write, None)
         if fault is None:
@@ -202,6 +206,7 @@ class FaultProxy:
                 return await self._die(request)
             case Fault.TIMEOUT:
                 await self._forward(request, body)
+                await asyncio.sleep(_SILENT_SECONDS)
                 return _hang_up(request)
             case Fault.CONFLICT | Fault.THROTTLED | Fault.ERROR | Fault.UNAVAILABLE:
                 code, reason, headers = _REFUSALS[fault]
@@ -219,7 +224,7 @@ class FaultProxy:
     async def _read(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
             return await self._watch(request)
-        if _OBJECT.match(request.path) is None and "limit" in request.query:
+        if "limit" in request.query:
             whole = request.rel_url.without_query_params("limit", "continue")
             self._headers = {"Authorization": request.headers["Authorization"]}
             self._kept.setdefault(str(whole), b"")
@@ -242,7 +247,9 @@ class FaultProxy:
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url = self._server + request.raw_path
         async with self._http.get(url, headers=headers, ssl=self._tls) as answer:
-            response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+            if answer.status != 200:
+                return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
             await response.prepare(request)
             task = asyncio.current_task()
             assert task is not None
@@ -277,7 +284,7 @@ class FaultProxy:
 
     async def _tell(self, stream: _Stream, line: bytes) -> None:
         group = _SERVICES if stream.plural == _SERVICES else "children"
-        while (wait := self._late.get(group, 0.0) - asyncio.get_running_loop().time()) > 0:
+        while (wait := self._late.get(group, 0.0) - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 (a time, no event, is waited for)
             await asyncio.sleep(wait)
         if stream.lost:
             return
@@ -316,6 +323,18 @@ class FaultProxy:
                 self.killed()
                 self._end_streams(gone=False)
                 await runner.cleanup()
+
+
+def _title(request: web.Request, body: bytes, target: re.Match[str] | None) -> str:
+    """Name a write by verb and object, so that the same write of another life has the same name."""
+    if target is None:
+        return f"{request.method} {request.path}"
+    verb = target["sub"] or _VERBS[request.method]
+    if target["plural"] == "events":
+        told: dict[str, Any] = orjson.loads(body or b"{}")
+        about = told.get("involvedObject") or told.get("regarding") or {}
+        return f"{verb} events/{told.get('reason', 'again')} of {about.get('name', 'the same')}"
+    return f"{verb} {target['plural']}/{target['name']}"
 
 
 def _hang_up(request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from faults.admin import Admin
 
 Body = dict[str, Any]
@@ -58,12 +60,21 @@ def is_settled(state: State) -> bool:
 
 
 def differences(state: State, expected: State) -> list[str]:
-    """Say what differs, object by object."""
+    """Say what differs, field by field."""
     lines = []
     for name in sorted({*state, *expected}):
         if state.get(name) != expected.get(name):
-            lines.append(f"{name}: {json.dumps(state.get(name))} instead of {json.dumps(expected.get(name))}")
+            lines += _differences(state.get(name), expected.get(name), name)
     return lines
+
+
+def _differences(found: object, expected: object, path: str) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in sorted({*found, *expected}):
+            if found.get(name) != expected.get(name):
+                yield from _differences(found.get(name), expected.get(name), f"{path}.{name}")
+    else:
+        yield f"{path}: {json.dumps(found)} instead of {json.dumps(expected)}"
 
 
 def _has_settled(body: Body) -> bool:

@@ -6,14 +6,14 @@ what counts is which (step, write, fault) were met.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
+import math
 import random
-import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from faults import report
 from faults.life import LIFE, Step
 from faults.proxy import Fault, Write
 from faults.state import State, differences, is_settled, states
@@ -55,17 +55,16 @@ async def pattern(world: World) -> Pattern:
     await world.admin.namespaces(namespaces)
     states: dict[str, State] = {}
     for step in LIFE:
+        report.say(f"pattern: {step.name}")
         world.proxy.begin(step.name, namespaces)
-        await asyncio.gather(*(step.act(world.admin, namespace) for namespace in namespaces))
+        await step.take(world.admin, namespaces)
 
         def done(found: dict[str, State], step: Step = step) -> bool:
             own = [found.get(namespace, {}) for namespace in namespaces]
             return not any(own) if step.leaves_nothing else all(map(is_settled, own))
 
         found = await world.until(done)
-        assert found is not None, (
-            f"a life without faults gets stuck at {step.name}: {world.operator.log.read_text()[-3000:]}"
-        )
+        assert found is not None, f"a life without faults gets stuck at {step.name}: {world.words()}"
         own = [found.get(namespace, {}) for namespace in namespaces]
         for other in own[1:]:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
@@ -111,11 +110,12 @@ async def live(world: World, known: Pattern, planned: Sequence[Sequence[Triple]]
     await world.admin.namespaces(list(plans))
     world.proxy.hits.clear()
     for step in LIFE:
+        report.say(f"{batch}: {len(plans)} lives, {step.name}")
         await world.proxy.keep_lists()
         world.proxy.begin(step.name, plans)
         for namespace, plan in plans.items():
             world.proxy.plans[namespace] = {write: fault for write, fault in plan.items() if write.step == step.name}
-        await asyncio.gather(*(step.act(world.admin, namespace) for namespace in plans))
+        await step.take(world.admin, plans)
         for namespace, plan in plans.items():
             write = Write(step.name, _NO_WRITE)
             if write in plan:
@@ -140,30 +140,38 @@ async def _note(
     if not wrong:
         found.divergences.append(f"{step.name}: the operator does not stop writing: {world.proxy.writes[-20:]}")
     for namespace in wrong:
-        faults = [
-            f"{write.name} ({fault.value})" for write, fault in plans[namespace].items() if write.step == step.name
-        ]
+        met = [f"{write} ({fault.value})" for (at, write), fault in plans[namespace].items() if at == step.name]
         lines = differences(now.get(namespace, {}), expected)
-        story = f"{namespace}, {step.name}, after faults at {'; '.join(faults) or 'nothing'}: " + "; ".join(lines)
+        story = f"{namespace}, {step.name}, after faults at {'; '.join(met) or 'nothing'}: " + "; ".join(lines)
         (found.orphans if step.leaves_nothing else found.divergences).append(story)
-        print(story, file=sys.stderr, flush=True)  # noqa: T201 (a long sweep tells as it goes)
+        report.say(story)
     return wrong
 
 
 async def sweep(world: World, *, share: float, seed: int = 1) -> Found:
-    """Meet a share of all triples (1: all of them, each once)."""
+    """Meet a share of all triples of each fault (1: all of them, each once)."""
     known = await pattern(world)
+    chance = random.Random(seed)  # noqa: S311 (no secret)
     every = triples(known)
-    chosen = random.Random(seed).sample(every, round(len(every) * share))  # noqa: S311 (no secret)
+    chosen: list[Triple] = []
+    for fault in Fault:
+        own = [each for each in every if each[1] is fault]
+        chosen += chance.sample(own, math.ceil(len(own) * share))
+    report.say(f"{len(chosen)} of {len(every)} triples: {len(known.writes)} writes, {len(Fault)} faults")
     found = Found()
     # Deaths disturb everyone, so those who die live together.
     groups = {
         "crash": [each for each in chosen if each[1].crashes],
         "fault": [each for each in chosen if not each[1].crashes],
     }
-    for name, group in groups.items():
-        planned = lives(group, seed, per_step=_DEATHS_PER_STEP if name == "crash" else _FAULTS_PER_STEP)
-        for first in range(0, len(planned), _NAMESPACES_AT_ONCE):
-            part = planned[first : first + _NAMESPACES_AT_ONCE]
+    planned = {
+        name: lives(group, seed, per_step=_DEATHS_PER_STEP if name == "crash" else _FAULTS_PER_STEP)
+        for name, group in groups.items()
+    }
+    if share < 1:  # a few lives stand some disturbance, and take half the time
+        planned = {"sample": [life for group in planned.values() for life in group]}
+    for name, group_lives in planned.items():
+        for first in range(0, len(group_lives), _NAMESPACES_AT_ONCE):
+            part = group_lives[first : first + _NAMESPACES_AT_ONCE]
             await live(world, known, part, f"{name}-{first}", found)
     return found

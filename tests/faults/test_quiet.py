@@ -34,11 +34,14 @@ def test_settled_services_are_left_alone(plane: ControlPlane, tmp_path: Path) ->
                 state = found.get(_NAMESPACE, {})
                 return is_settled(state) and sum(name.startswith("ModelService ") for name in state) == _SERVICES
 
-            assert await here.until(all_ready, patience=_PATIENCE), here.operator.log.read_text()[-2000:]
+            assert await here.until(all_ready, patience=_PATIENCE), here.words()
             written, begun = len(here.proxy.writes), time.monotonic()
             await asyncio.sleep(_SECONDS)  # it is the silence that is looked for
             wrote = here.proxy.writes[written:]
             report.tell(quiet_seconds=int(time.monotonic() - begun), quiet_writes=len(wrote), quiet_services=_SERVICES)
             assert not wrote
+            # It was silent, not dead: the next wish is heard.
+            await here.admin.merge(services(_NAMESPACE, "m0"), {"spec": {"replicas": 2}})
+            assert await here.until(lambda found: found[_NAMESPACE]["ModelService m0"]["status"]["replicas"] == 2)
 
     asyncio.run(story())

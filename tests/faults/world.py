@@ -1,4 +1,4 @@
-"""Everything that a sweep runs on: real API server and controllers, played pods, the operator behind the fault proxy."""
+"""What a sweep runs on: a real API server and controllers, played pods, the operator behind the fault proxy."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class World:
         """Look at all namespaces until something holds and the operator has not written for a while; None: in vain."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
+            assert not self.operator.has_ended(), f"the operator has ended: {self.words()}"
             before = len(self.proxy.writes)
             found = await states(self.admin)
             if holds(found):
@@ -56,6 +57,10 @@ class World:
             else:
                 await asyncio.sleep(_LOOK_SECONDS)
         return None
+
+    def words(self) -> str:
+        """Return what the operator has logged last."""
+        return self.operator.log.read_text()[-3000:]
 
     async def restart(self) -> None:
         """End the operator as a lost node does, and start it again."""
