@@ -115,7 +115,7 @@ def test_an_answer_that_cannot_be_encoded_is_a_500_and_is_counted(
     [
         ("/v2", 200, {"name": "model-server", "version": "0.1.0", "extensions": ["binary_tensor_data"]}),
         ("/v2/health/live", 200, {"live": True}),
-        ("/v2/health/ready", 200, {"ready": True, "phase": "ready"}),
+        ("/v2/health/ready", 200, {"live": True, "ready": True, "phase": "ready"}),
         ("/v2/models/m/ready", 200, {"name": "m", "ready": True}),
         ("/v2/models/m/versions/1f/ready", 200, {"name": "m", "ready": True}),
         (
