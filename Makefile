@@ -76,6 +76,10 @@ test-unit: $(VENV)/.test ## Pure functions: seconds.
 test-server: $(VENV)/.test tools ## The model server over real HTTP.
 	@$(PYTEST) tests/server
 
+.PHONY: drain
+drain: $(VENV)/.test ## Restart model servers under load, 50 times; the last line says in JSON what was lost.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m server.drain 50
+
 .PHONY: test-controlplane
 test-controlplane: $(VENV)/.test tools ## The operator on a real API server.
 	@$(PYTEST) tests/controlplane

@@ -3,100 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from server.support import BOTH_WAYS, Connection, Server, column, echo_directory, running, started, until
+from server.drain import restarts
+from server.support import BOTH_WAYS, Connection, column, echo_directory, running, started, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-class Balancer:
-    """Sends clients where readiness probes say, as late as kube-proxy does."""
-
-    def __init__(self, *servers: Server) -> None:
-        self._servers = servers
-        self._ready = list(servers)
-        self._turn = 0
-
-    def pick(self) -> Server:
-        """Take turns among those that were ready at the last probe."""
-        self._turn += 1
-        return self._ready[self._turn % len(self._ready)]
-
-    async def probe(self) -> None:
-        """Look at readiness again and again."""
-        while True:
-            await asyncio.sleep(0.2)
-            self._ready = [server for server in self._servers if await asyncio.to_thread(server.is_ready)]
-
-
-class Clients:
-    """Ask without retries until told to stop; whatever fails is lost."""
-
-    def __init__(self, balancer: Balancer) -> None:
-        self._balancer = balancer
-        self.stop = False
-        self.answered: Counter[str] = Counter()
-        self.moved = 0
-        self.lost: list[str] = []
-
-    async def fresh(self) -> None:
-        """Use a connection per request."""
-        while not self.stop:
-            connection = await Connection.to(self._balancer.pick().port)
-            await self._one(connection, "fresh")
-            await connection.close()
-
-    async def keeping(self) -> None:
-        """Keep a connection until the server says otherwise."""
-        while not self.stop:
-            connection = await Connection.to(self._balancer.pick().port)
-            while not self.stop and await self._one(connection, "kept"):
-                pass
-            await connection.close()
-
-    async def _one(self, connection: Connection, kind: str) -> bool:
-        try:
-            answer = await connection.ask(column(7))
-        except (OSError, EOFError) as error:
-            self.lost.append(f"{kind}: {error!r}")
-            return False
-        if answer.status != 200:
-            self.lost.append(f"{kind}: {answer.status}")
-        self.answered[kind] += 1
-        self.moved += answer.headers.get("connection") == "close"
-        return answer.headers.get("connection") != "close"
-
-
-@pytest.fixture(scope="module")
-def stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve whatever the other does not."""
-    with running(echo_directory(tmp_path_factory.mktemp("models") / "m", pause_seconds=0.005)) as server:
-        yield server
-
-
-@pytest.mark.parametrize("way", [*BOTH_WAYS, "fast"])
-async def test_a_drained_server_loses_no_request(tmp_path: Path, stays: Server, way: str) -> None:
-    directory = echo_directory(tmp_path / "m", pause_seconds=0.005)
-    with running(directory, "--http", way, "--drain-delay", "1s") as goes:
-        balancer = Balancer(stays, goes)
-        clients = Clients(balancer)
-        probe = asyncio.create_task(balancer.probe())
-        tasks = [asyncio.create_task(work()) for work in (clients.fresh, clients.keeping) for _ in range(4)]
-        await until(lambda: min(clients.answered["fresh"], clients.answered["kept"]) > 100)
-        goes.terminate()
-        code = await asyncio.to_thread(goes.wait)
-        clients.stop = True
-        await asyncio.gather(*tasks)
-        probe.cancel()
-    assert clients.lost == []
-    assert code == 0
-    assert clients.moved > 0, "the server that left told its clients so"
+async def test_rolling_restarts_lose_no_request(tmp_path: Path) -> None:
+    story = await restarts(tmp_path, 3)  # `make drain` does 50
+    assert story.clients.lost == []
+    assert story.codes == [0, 0, 0]
+    assert story.clients.moved > 0, "the servers that left told their clients so"
 
 
 @pytest.mark.parametrize("way", BOTH_WAYS)
