@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -74,8 +73,6 @@ def serve_together(options: Options, count: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
         sockets += [on_exit.enter_context(bind(options.host, port, shared=True)) for _ in range(count - 1)]
         front.tell(facts)
-        gc.collect()
-        gc.freeze()  # a collection would write to every object, and so copy every page
         Crew(options, model=model, board=board, sockets=sockets, front=front).work()
 
 
