@@ -44,23 +44,18 @@ def main() -> None:
     result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = perceptron(Path(folder, "tiny"))
-        while not is_alone([]):
-            print("waiting until no other process has torch", file=sys.stderr)
-            time.sleep(5)
         import_mib, import_seconds = imported()
         result |= {"import_torch_mib": round(import_mib), "import_torch_seconds": round(import_seconds, 2)}
         above: dict[int, float] = {}
         for count in map(int, options.processes.split(",")):
             with serving(model, count) as (pid, ready_seconds):
                 family = tree(pid)
-                above[count] = sum(map(pss_mib, family)) - import_mib
-                disturbed = not is_alone(family)
+                above[count] = pss_mib(family) - import_mib
                 idle = idle_percent(family, options.idle_seconds)
             result[f"processes_{count}"] = {
                 "rss_over_torch_mb": round(above[count], 1),
                 "idle_cpu_percent": round(idle, 2),
                 "ready_seconds_after_import": round(ready_seconds - import_seconds, 2),
-                **({"disturbed": True} if disturbed else {}),
             }
         more = [(above[high] - above[low]) / (high - low) for low, high in pairwise(sorted(above)) if low > 1]
         result["mb_per_further_process"] = round(sum(more) / len(more), 1) if more else None
@@ -88,7 +83,8 @@ def imported() -> tuple[float, float]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        return pss_mib(process.pid), time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        return pss_mib([process.pid]), seconds
 
 
 @contextlib.contextmanager
@@ -121,9 +117,19 @@ def tree(pid: int) -> list[int]:
     return [pid, *map(int, children.split())]
 
 
-def pss_mib(pid: int) -> float:
-    """Return the proportional set size of a process."""
-    return int(re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)[1]) / 1024  # type: ignore[index]
+def pss_mib(pids: list[int]) -> float:
+    """Return the proportional set size of processes, at a moment when nobody else has torch."""
+    while True:
+        wait_to_be_alone(pids)
+        texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+        if is_alone(pids):
+            return sum(int(kib) for text in texts for kib in re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)) / 1024
+
+
+def wait_to_be_alone(pids: list[int]) -> None:
+    """Wait until no other process has torch in memory."""
+    while not is_alone(pids):
+        time.sleep(0.2)
 
 
 def idle_percent(pids: list[int], seconds: int) -> float:

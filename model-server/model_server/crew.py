@@ -169,6 +169,8 @@ class Crew:
         if self._deadline is None:
             log.info("draining: not ready, serving for another %g s", self._options.drain_delay_seconds)
             self._leave()
+        else:
+            order = signal.SIGINT
         for pid in (*(post.pid for post in self._posts), self._front.pid):
             if pid:
                 os.kill(pid, order)
@@ -237,8 +239,11 @@ class Crew:
 
 
 async def _serve_requests(options: Options, model: Model, board: Board, post: Post) -> bool:
-    """Be a worker until told to stop; False when the model's thread is still busy at the end."""
-    stop, hurry = listen_to_signals()
+    """Be a worker until told to stop; False when the model's thread is still busy at the end.
+
+    A second SIGTERM says nothing new: who ends a whole group of processes sends one too, beside the parent's.
+    """
+    stop, hurry = listen_to_signals(second_hurries=False)
     server = Server(options, post.metrics, board.all_ready)
     beating = asyncio.create_task(beat(post.metrics, server.health))
     try:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from model_server.serve import Options
 
 log = logging.getLogger(__name__)
+SHORT_GRACE_SECONDS = 2.0  # a scrape that takes longer is not worth waiting for
 clock = time.perf_counter  # CLOCK_MONOTONIC on Linux: the same in all processes
 
 
@@ -86,7 +87,8 @@ class Server:
 
     def open(self, sock: socket.socket) -> None:
         """Answer; as long as there is no model, that it is loading."""
-        self._listener = listen(sock, self._handle, self._is_draining, self._options)
+        grace_seconds = self._options.drain_timeout_seconds
+        self._listener = listen(sock, self._handle, self._is_draining, self._options, grace_seconds=grace_seconds)
 
     async def load(self, started: float) -> Facts:
         """Load the model in the thread that will run it, and let requests in."""
@@ -165,12 +167,15 @@ class Observatory:
     def open(self, sock: socket.socket) -> None:
         """Answer."""
         routes = observing_routes(self._health, self._metrics_text)
-        self._listener = listen(sock, routes.handle, lambda: self._health.phase is Phase.DRAINING, self._options)
+        self._listener = listen(sock, routes.handle, self._is_draining, self._options)
 
     async def close(self) -> None:
         """Finish the scrape that is in flight."""
         if self._listener is not None:
             await self._listener.stop()
+
+    def _is_draining(self) -> bool:
+        return self._health.phase is Phase.DRAINING
 
     def _metrics_text(self) -> bytes:
         moment = clock()
@@ -184,7 +189,14 @@ class Observatory:
         return exposition(Metrics.summed(self._all), now, self._options.name)
 
 
-def listen(sock: socket.socket, handle: Handler, closing: Callable[[], bool], options: Options) -> Listener:
+def listen(
+    sock: socket.socket,
+    handle: Handler,
+    closing: Callable[[], bool],
+    options: Options,
+    *,
+    grace_seconds: float = SHORT_GRACE_SECONDS,
+) -> Listener:
     """Serve handlers on a socket."""
     terms = Terms(handle, closing, options.limits, clock, fast=options.http == "fast")
     listener = Listener(
@@ -192,18 +204,18 @@ def listen(sock: socket.socket, handle: Handler, closing: Callable[[], bool], op
         terms,
         sock,
         headers=[("x-served-by", socket.gethostname())],  # in a pod: the pod's name
-        grace_seconds=options.drain_timeout_seconds,
+        grace_seconds=grace_seconds,
     )
     listener.start()
     return listener
 
 
-def listen_to_signals() -> tuple[asyncio.Event, asyncio.Event]:
+def listen_to_signals(*, second_hurries: bool = True) -> tuple[asyncio.Event, asyncio.Event]:
     """SIGTERM asks to drain; a second one, or Ctrl-C, not to wait for balancers."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal(*, patient: bool) -> None:
-        if stop.is_set() or not patient:
+        if not patient or (stop.is_set() and second_hurries):
             hurry.set()
         stop.set()
 

@@ -17,7 +17,6 @@ import pytest
 
 from cluster import binaries
 from server.support import Connection, Server, ask, column, echo_directory, mlp_directory, running, started, until
-from server.test_drain import Balancer, Clients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +124,7 @@ async def test_while_a_process_is_missing_the_server_is_not_ready(tmp_path: Path
         os.kill(server.children()[1], signal.SIGKILL)
         await until(lambda: not server.is_ready())
         told = server.get("/v2/health/ready", port=server.metrics_port).json
-        assert told == {"ready": False, "phase": "loading"}
+        assert (told["ready"], told["phase"]) == (False, "loading")
         assert server.samples()["workers_ready"] == 1
         server.wait_for("ready: m ")  # the second has proven the model: one slow pass
         assert server.is_ready()
@@ -164,48 +163,38 @@ async def test_probes_and_scrapes_have_a_process_that_is_replaced_too(server: Se
     assert server.post(INFER, column(1)).status == 200
 
 
-@pytest.mark.parametrize("way", ["fast", "asgi"])
-async def test_all_drain_and_nothing_is_lost(tmp_path: Path, server: Server, way: str) -> None:
-    directory = echo_directory(tmp_path / "n", pause_seconds=0.005)
-    with running(directory, "--http", way, "--drain-delay", "1s", *TWO) as goes:
-        balancer = Balancer(server, goes)
-        clients = Clients(balancer)
-        probe = asyncio.create_task(balancer.probe())
-        tasks = [asyncio.create_task(work()) for work in (clients.fresh, clients.keeping) for _ in range(4)]
-        await until(lambda: min(clients.answered["fresh"], clients.answered["kept"]) > 50)
-        family = goes.children()
-        goes.terminate()
-        code = await asyncio.to_thread(goes.wait)
-        clients.stop = True
-        await asyncio.gather(*tasks)
-        probe.cancel()
-    assert clients.lost == []
-    assert code == 0
-    assert clients.moved > 0
-    assert all(is_gone(pid) for pid in family)
-
-
 async def test_what_is_in_flight_everywhere_is_finished(tmp_path: Path) -> None:
     with running(echo_directory(tmp_path / "m", pause_seconds=0.5), *TWO) as server:
         connections = [await Connection.to(server.port) for _ in range(12)]
         tasks = [asyncio.create_task(connection.ask(column(i))) for i, connection in enumerate(connections)]
         await until(lambda: server.samples()["inflight_requests"] == 12)
+        family = server.children()
         server.terminate()
         answers = await asyncio.gather(*tasks)
         assert [answer.json["outputs"][0]["data"] for answer in answers] == [[i] for i in range(12)]
         assert server.wait() == 0
+        assert all(is_gone(pid) for pid in family)
         for connection in connections:
             await connection.close()
 
 
-def test_while_all_drain_probes_hear_so_and_a_second_signal_hurries(tmp_path: Path) -> None:
+async def test_while_all_drain_probes_hear_so_and_a_second_signal_hurries(tmp_path: Path) -> None:
     with running(mlp_directory(tmp_path / "m", 2, 1), "--drain-delay", "60s", *TWO) as server:
         server.terminate()
-        server.wait_for("draining")
-        assert not server.is_ready()
+        await until(lambda: not server.is_ready())
         assert server.get("/v2/health/ready", port=server.metrics_port).json["phase"] == "draining"
         server.terminate()
         assert server.wait() == 0
+
+
+async def test_a_signal_to_the_whole_group_hurries_nobody(tmp_path: Path) -> None:
+    with running(echo_directory(tmp_path / "m"), "--drain-delay", "60s", *TWO) as server:
+        family = server.children()
+        for pid in (*family, server.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        await until(lambda: server.post(INFER, column(1)).headers.get("connection") == "close")
+        assert {server.post(INFER, column(1)).status for _ in range(30)} == {200}, "none has closed its port"
+        assert server.children() == family
 
 
 def test_while_the_model_loads_clients_and_probes_hear_so(tmp_path: Path) -> None:
