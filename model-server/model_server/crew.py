@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -61,6 +62,7 @@ def serve_together(options: Options, count: int) -> None:
         sockets = [on_exit.enter_context(_bind_first(options))]
         observing = on_exit.enter_context(bind(options.host, options.metrics_port))
         front = Front(options, board, observing)
+        gc.freeze()  # as after the loading: else collections write to every page that both have
         front.start(sockets)
         on_exit.callback(log.info, "stopped")
         on_exit.callback(front.stop)
@@ -193,7 +195,7 @@ class Crew:
 
     def _bury_front(self, code: int) -> None:
         log.error("the process for probes and scrapes ended (%s)", _told(code))
-        self._front.pid = 0
+        self._front.bury()
         if self._deadline is None:  # else: who does not answer is not ready, which is so
             self._front.start(self._sockets)
 

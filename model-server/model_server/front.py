@@ -64,6 +64,11 @@ class Front:
         self._line.close()
         self._socket.close()
 
+    def bury(self) -> None:
+        """Forget the one that has died."""
+        self._line.close()
+        self.pid = 0
+
     def stop(self) -> None:
         """Let it finish, and wait for that."""
         self.let_go()
