@@ -403,8 +403,10 @@ class Connection(HttpToolsProtocol):
     # -- the end
 
     def should_close(self) -> bool:
-        """Say whether the client should go on elsewhere; not before those behind that have been read are answered."""
-        return (self.loop.time() > self._grows_old_at or self._terms.closing()) and not self.pipeline
+        """Say whether the client should go on elsewhere; not before what it has sent meanwhile is answered."""
+        if self.pipeline or self._head_begun:
+            return False
+        return self._terms.closing() or self.loop.time() > self._grows_old_at
 
     def _say_farewell(self) -> None:
         """Close; but where the client may still be sending, first hear it out: a reset would destroy the answer."""
@@ -467,7 +469,7 @@ class Connection(HttpToolsProtocol):
 
 def _is_plain(url: bytes) -> bool:
     """Say whether a URL is a path as it stands: nothing escaped, no query, no host."""
-    return url.startswith(b"/") and b"%" not in url and b"?" not in url and url.isascii()
+    return url.startswith(b"/") and url.isascii() and not any(sign in url for sign in (b"%", b"?", b"#"))
 
 
 def _problem(error: httptools.HttpParserError) -> RequestError:

@@ -163,6 +163,27 @@ async def test_a_proxy_is_not_what_this_is(server: Server) -> None:
     assert await answer_to(server, b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n") == (405, "close")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 2", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: chunked", "Content-Length: 2"),
+        ("Content-Length: 2", "Content-Length: 3"),
+        ("Content-Length: 2, 2",),
+        ("Content-Length: +2",),
+        ("Content-Length : 2",),
+        ("Content-Length: 2", "Transfer-Encoding : chunked"),
+        ("Transfer-Encoding: chunked, gzip",),
+        ("Content-Length: 2", "X: a\nTransfer-Encoding: chunked"),
+    ],
+)
+async def test_a_body_whose_end_two_readers_could_see_differently_is_refused(
+    server: Server, fields: tuple[str, ...]
+) -> None:
+    head = "\r\n".join((f"POST {INFER} HTTP/1.1", "Host: h", *fields))
+    assert await answer_to(server, f"{head}\r\n\r\n{{}}".encode()) == (400, "close")
+
+
 async def test_a_body_whose_chunks_make_no_sense_is_told_so(server: Server) -> None:
     head = f"POST {INFER} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     connection = await Connection.to(server.port)
