@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from cluster.controlplane import ControlPlane
 from controlplane.conftest import install_crd, kubectl_of
 from controlplane.kubelet import DIGEST, Kubelet, crashing, serving
 from controlplane.operator_process import OperatorProcess
+from controlplane.services import Services
 from waiting import until
 
 if TYPE_CHECKING:
@@ -49,51 +52,6 @@ def operator(
 def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
     with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "4"}).running() as kubelet:
         yield kubelet
-
-
-class Services:
-    """ModelServices of one namespace."""
-
-    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
-        self._kubectl, self.namespace = kubectl, namespace
-
-    def apply(self, name: str = "m", **spec: object) -> None:
-        """Apply a ModelService as a user does."""
-        body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}} | spec})
-
-    def kubectl(self, *arguments: str, stdin: object = None) -> str:
-        return self._kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
-
-    def get(self, kind: str, name: str = "m") -> Object:
-        found: Object = json.loads(self.kubectl("get", kind, name, "-o", "json"))
-        return found
-
-    def all(self, kinds: str) -> list[Object]:
-        found: list[Object] = json.loads(self.kubectl("get", kinds, "-o", "json"))["items"]
-        return found
-
-    def condition(self, kind: str, name: str = "m") -> Object:
-        """Return the condition of the latest generation, else nothing."""
-        service = self.get("modelservice", name)
-        for condition in (service.get("status") or {}).get("conditions") or ():
-            current = condition["observedGeneration"] == service["metadata"]["generation"]
-            if condition["type"] == kind and current:
-                return dict(condition)
-        return {}
-
-    def until(self, kind: str, status: str, reason: str = "", name: str = "m") -> Object:
-        def holds() -> Object:
-            found = self.condition(kind, name)
-            assert found.get("status") == status, found
-            assert not reason or found["reason"] == reason, found
-            return found
-
-        return until(holds, f"{kind} is {status} {reason}")
-
-    def template_versions(self) -> dict[str, int]:
-        """Return the generation of each Deployment: it grows with every change of its spec."""
-        return {each["metadata"]["name"]: each["metadata"]["generation"] for each in self.all("deployments")}
 
 
 @pytest.fixture
@@ -284,11 +242,6 @@ def test_kstatus_reads_the_same_health_as_we_do(services: Services, kubelet: Kub
     assert "Failed" in kstatus()
 
 
-def revisions(services: Services) -> list[Object]:
-    found: list[Object] = services.get("modelservice")["status"]["revisions"]
-    return found
-
-
 def test_a_first_revision_that_never_serves_gives_way_to_a_mended_one(services: Services, kubelet: Kubelet) -> None:
     kubelet.state_of = lambda labels: serving() if "good" in labels else crashing("no such file")
     services.apply(replicas=2)
@@ -323,7 +276,7 @@ def test_zero_to_three_and_back_pins_the_model_with_the_first_pod(services: Serv
     services.until("Ready", "True", "ScaledToZero")
     services.kubectl("scale", "modelservice", "m", "--replicas=3")
     services.until("Ready", "True", "Ready")
-    assert services.get("configmap", revisions(services)[0]["name"])["data"]["digest"] == DIGEST
+    assert services.get("configmap", services.revisions()[0]["name"])["data"]["digest"] == DIGEST
     services.kubectl("scale", "modelservice", "m", "--replicas=0")
     services.until("Ready", "True", "ScaledToZero")
     services.until("Available", "False", "ScaledToZero")
@@ -334,9 +287,9 @@ def test_a_number_that_vanishes_in_the_middle_of_a_roll_is_held(services: Servic
     services.until("Ready", "True")
     kubelet.state_of = lambda labels: None if "new" in labels else serving()
     services.apply(replicas=3, podTemplate={"metadata": {"labels": {"new": "yes"}}})
-    until(lambda: len(revisions(services)) == 2, "the new revision has a pod")
+    until(lambda: len(services.revisions()) == 2, "the new revision has a pod")
     kubelet.state_of = lambda _: serving()
-    until(lambda: revisions(services)[1]["weight"] not in {"0%", "100%"}, "both share the traffic")
+    until(lambda: services.revisions()[1]["weight"] not in {"0%", "100%"}, "both share the traffic")
     services.kubectl("patch", "modelservice", "m", "--type=json", "-p", '[{"op": "remove", "path": "/spec/replicas"}]')
     until(lambda: services.get("modelservice")["spec"].get("replicas") == 3, "the promised number is written back")
     services.until("Ready", "True")
@@ -354,7 +307,7 @@ def test_pods_that_nobody_waits_for_any_more_hold_up_no_roll(services: Services)
     services.apply(replicas=2, runtime={"args": ["--x"]})
     services.until("Ready", "True")
     assert {evicted, kept} <= {each["metadata"]["name"] for each in services.all("pods")} | {evicted}
-    assert [each["role"] for each in revisions(services)] == ["Stable"]
+    assert [each["role"] for each in services.revisions()] == ["Stable"]
     services.kubectl("delete", "pod", kept, "--wait=false")
 
 
@@ -407,7 +360,7 @@ def test_a_name_that_ends_in_metrics_conflicts_with_the_metrics_of_another_but_s
 def test_what_is_deleted_by_hand_comes_back_and_rolls_nothing(services: Services) -> None:
     services.apply(replicas=2)
     services.until("Ready", "True")
-    name = revisions(services)[0]["name"]
+    name = services.revisions()[0]["name"]
     before = {each["metadata"]["name"] for each in services.all("pods")}
     for kind, lost in (("service", "m"), ("service", "m-metrics"), ("configmap", name), ("controllerrevision", name)):
         uid = services.get(kind, lost)["metadata"]["uid"]
@@ -423,13 +376,59 @@ def test_what_is_deleted_by_hand_comes_back_and_rolls_nothing(services: Services
     services.kubectl("delete", "deployment", name)
     until(lambda: before.isdisjoint(each["metadata"]["name"] for each in services.all("pods")), "its pods are gone")
     services.until("Ready", "True")
-    assert [each["name"] for each in revisions(services)] == [name]
+    assert [each["name"] for each in services.revisions()] == [name]
+
+
+def test_a_child_that_is_deleted_by_hand_is_back_within_a_second(services: Services, plane: ControlPlane) -> None:
+    services.apply()
+    services.until("Ready", "True")
+    name = services.revisions()[0]["name"]
+
+    def seconds_away(kind: str, child: str) -> float:
+        """Delete a child, and see in a watch when it goes and when it is back."""
+        kubectl = ["timeout", "60", str(binaries.path("kubectl")), f"--kubeconfig={plane.kubeconfig}"]
+        watch = ["get", kind, child, f"--namespace={services.namespace}", "--watch", "--output-watch-events"]
+        with subprocess.Popen([*kubectl, *watch, "--no-headers"], stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            events = (line.split()[0] for line in watching.stdout)
+            assert next(events) == "ADDED"
+            services.kubectl("delete", kind, child, "--wait=false")
+            while next(events) != "DELETED":
+                pass
+            gone = time.monotonic()
+            assert next(events) == "ADDED"
+            back = time.monotonic()
+            watching.terminate()
+        return back - gone
+
+    kinds = {"service": "m", "configmap": name, "controllerrevision": name, "deployment": name}
+    away = {kind: seconds_away(kind, child) for kind, child in kinds.items()}
+    assert statistics.median(away.values()) < 1, away
+    services.until("Ready", "True")
+
+
+def test_a_new_revision_that_waits_for_a_device_leaves_available_as_it_is(services: Services) -> None:
+    device = {"resource": "nvidia.com/gpu"}
+    services.apply(replicas=4, accelerator=device)
+    services.until("Ready", "True")
+    before = services.condition("Available")
+    services.apply(replicas=4, accelerator=device, runtime={"args": ["--drain-delay=1s"]})
+    waiting = services.until("Ready", "False", "WaitingForCapacity")
+    assert "Insufficient nvidia.com/gpu" in waiting["message"]
+    assert [(each["role"], each["ready"]) for each in services.revisions()] == [("Stable", 4), ("Candidate", 0)]
+    services.apply(replicas=3, accelerator=device, runtime={"args": ["--drain-delay=1s"]})  # makes room
+    services.until("Ready", "True")
+    after = services.condition("Available")
+    same = ("status", "reason", "lastTransitionTime")  # it has not been False in between
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    services.kubectl("delete", "modelservice", "m")
+    until(lambda: not services.all("pods"), "the devices are free again")
 
 
 def test_a_pin_cannot_be_edited(services: Services) -> None:
     services.apply()
     services.until("Ready", "True")
-    name = revisions(services)[0]["name"]
+    name = services.revisions()[0]["name"]
     with pytest.raises(AssertionError, match="field is immutable"):
         services.kubectl("patch", "configmap", name, "-p", '{"data": {"digest": "sha256:2"}}')
 
