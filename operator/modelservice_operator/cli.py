@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from modelservice_operator import config, names
 from modelservice_operator.api import crd
 from modelservice_operator.engine import log
-from modelservice_operator.engine.leader import Election, LostLeaseError
+from modelservice_operator.engine.leader import Election
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
 from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = config.load(options.config)
         asyncio.run(_run(settings, options))
-    except (config.ConfigError, NoCredentialsError, DeadPartError, LostLeaseError) as error:
+    except (config.ConfigError, NoCredentialsError, DeadPartError) as error:
         _log.error("%s", error)
         return 1
     return 0

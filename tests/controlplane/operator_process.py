@@ -36,7 +36,9 @@ class OperatorProcess:
         port: int,
         *,
         program: Sequence[str] = (sys.executable, "-m", "modelservice_operator.cli"),
+        elects: bool = False,
     ) -> None:
+        self._elects = elects
         self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
         self._process: subprocess.Popen[bytes] | None = None
         self.config = directory / "config.yaml"
@@ -52,6 +54,8 @@ class OperatorProcess:
         """Start the operator and wait until it is ready."""
         environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
         command = [*self._program, "run", f"--config={self.config}"]
+        if self._elects:
+            command += ["--leader-elect=true", f"--lease-namespace={NAMESPACE}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, f"--listen=127.0.0.1:{self._port}"], env=environment, stdout=log, stderr=log
@@ -65,6 +69,11 @@ class OperatorProcess:
     def kill(self) -> None:
         """End the operator as a lost node does."""
         self._end(signal.SIGKILL)
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def is_ready(self) -> bool:
         """Tell whether /readyz says so."""
@@ -80,22 +89,32 @@ class OperatorProcess:
         return self._process is not None and self._process.poll() is not None
 
     def writes(self) -> int:
-        """Return how many requests that may change something this process has sent."""
+        """Return how many requests that may change something this process has sent, but for those about its lease."""
         total = 0.0
-        for line in self._page("metrics")[1].splitlines():
-            if line.startswith("modelservice_operator_api_requests_total{"):
+        for line in self.metrics().splitlines():
+            if line.startswith("modelservice_operator_api_requests_total{") and 'resource="leases"' not in line:
                 verb = line.split('verb="')[1].split('"')[0]
                 total += 0 if verb in {"get", "list", "watch", "discover"} else float(line.rsplit(" ", 1)[1])
         return int(total)
 
     def is_idle(self) -> bool:
         """Tell whether everything was looked at, and nothing waits or is being looked at."""
-        page = self._page("metrics")[1]
+        page = self.metrics()
         busy = re.findall(
             r"^modelservice_operator_(?:queue_depth|longest_reconcile_seconds) (\S+)$", page, re.MULTILINE
         )
         looked = re.search(r"^modelservice_operator_reconcile_seconds_count (\S+)$", page, re.MULTILINE)
         return looked is not None and float(looked[1]) > 0 and not any(map(float, busy))
+
+    def metric(self, name: str) -> float:
+        """Return a metric of the operator's own that has no labels."""
+        found = re.search(rf"^modelservice_operator_{name} (\S+)$", self.metrics(), re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
+    def metrics(self) -> str:
+        """Return all metrics."""
+        return self._page("metrics")[1]
 
     def _page(self, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{path}", timeout=5) as answer:

@@ -29,6 +29,16 @@ class Proxy:
         self.streams: set[asyncio.Task[object]] = set()
         self.requests: list[web.Request] = []
         self.port = 0
+        self._lets_writes_pass = asyncio.Event()
+        self._lets_writes_pass.set()
+
+    def hold_writes(self) -> None:
+        """Let no write pass from now on: it waits, and is forgotten when its sender has given up."""
+        self._lets_writes_pass.clear()
+
+    def let_writes_pass(self) -> None:
+        """Let writes pass again."""
+        self._lets_writes_pass.set()
 
     def answer_next(self, status: int, *, times: int = 1, headers: dict[str, str] | None = None) -> None:
         """Answer the next requests with this status and without asking the API server."""
@@ -55,12 +65,16 @@ class Proxy:
         body = await request.read()
         if self._faults and (response := self._faults.pop(0)(request)) is not None:
             return response
+        if request.method != "GET":
+            await self._lets_writes_pass.wait()
+            if request.transport is None or request.transport.is_closing():
+                raise web.HTTPServiceUnavailable
         return await self._forward(request, body)
 
     async def _forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
         async with self._http.request(
-            request.method, self._plane.url + request.raw_path, data=body, headers=headers, ssl=self._tls
+            request.method, self._plane.url + request.raw_path, data=body or None, headers=headers, ssl=self._tls
         ) as answer:
             response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
             task = asyncio.current_task()

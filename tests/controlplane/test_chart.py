@@ -15,7 +15,7 @@ import yaml
 from cluster import binaries
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import kubectl_of
-from modelservice_operator import config
+from modelservice_operator import config, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +106,7 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "accelerators.L4.resource=nvidia.com/gpu",
         "serviceAccount.create=false",
         "installation=",
+        "replicas=two",
     ],
 )
 def test_a_mistaken_value_is_refused(offline: Helm, mistake: str) -> None:
@@ -156,9 +157,30 @@ def test_a_changed_configuration_restarts_the_operator_and_nothing_else_does(off
     assert template() != template("--set-json=accelerators.cpu={}")
 
 
-def test_there_are_never_two_operators(offline: Helm) -> None:
+def test_two_operators_run_and_know_who_they_are(offline: Helm) -> None:
     deployment = offline.manifests()["Deployment", RELEASE]["spec"]
-    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    pod = deployment["template"]["spec"]
+    env = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in pod["containers"][0]["env"]}
+    assert env == {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
+    assert list(pod["affinity"]) == ["podAntiAffinity"]
+
+
+def test_an_affinity_of_the_administrator_replaces_ours(offline: Helm) -> None:
+    deployment = offline.manifests("--set-json=affinity.nodeAffinity={}", "--set=replicas=1")["Deployment", RELEASE][
+        "spec"
+    ]
+    assert deployment["replicas"] == 1
+    assert deployment["template"]["spec"]["affinity"] == {"nodeAffinity": {}}
+
+
+def test_the_operators_may_have_exactly_the_lease_that_they_compete_for(offline: Helm) -> None:
+    role = offline.manifests("--set=installation=second")["Role", RELEASE]
+    assert role["metadata"]["namespace"] == "operators"
+    named, unnamed = role["rules"]
+    assert (named["resourceNames"], named["verbs"]) == ([names.lease("second")], ["get", "update"])
+    assert ("resourceNames" in unnamed, unnamed["verbs"]) == (False, ["create"])
 
 
 def test_the_crd_can_be_left_to_others(offline: Helm) -> None:
@@ -189,6 +211,7 @@ def test_install_upgrade_and_uninstall_leave_the_models_alone(helm: Helm, kubect
     left = kubectl("get", "deployments,configmaps,serviceaccounts", "--namespace=operators", "--output=name")
     assert RELEASE not in left
     assert RELEASE not in kubectl("get", "clusterroles,clusterrolebindings", "--output=name")
+    assert RELEASE not in kubectl("get", "roles,rolebindings", "--namespace=operators", "--output=name")
     after = kubectl("get", "modelservice", "digits", "--output=jsonpath={.metadata.uid} {.metadata.generation}")
     assert after == before
 

@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 CHART = ROOT / "charts/modelservice-operator"
 RELEASE = "modelservice-operator"
+REPLICAS = 2  # as the chart has it
 SYSTEM = "modelservice-system"
 NAMESPACE = "e2e"
 HOME = Home("e2e")
@@ -102,32 +103,37 @@ class Operator:
         self.until_ready()
 
     def uninstall(self) -> None:
-        """Uninstall it, and wait until its pod is gone."""
+        """Uninstall it, and wait until its pods are gone."""
         self._helm("uninstall", RELEASE, "--wait")
         until(lambda: not self.pods(), "the operator is gone")
 
     def stop(self) -> None:
-        """Scale it to nothing, and wait until its pod is gone."""
+        """Scale it to nothing, and wait until its pods are gone."""
         self._scale(0)
         until(lambda: not self.pods(), "the operator is gone")
 
     def start(self) -> None:
-        """Scale it to one again, and wait until it is ready."""
-        self._scale(1)
+        """Scale it up again, and wait until it is ready."""
+        self._scale(REPLICAS)
         self.until_ready()
 
     def until_ready(self) -> Object:
-        """Wait until there is one pod and it is ready; return it."""
+        """Wait until its pods are ready and one of them leads; return that one."""
 
         def ready() -> Object:
             pods = self.pods()
-            assert len(pods) == 1, f"{len(pods)} pods"
-            status = pods[0]["status"]
-            if any(container["restartCount"] for container in status.get("containerStatuses", ())):
-                pytest.fail(f"The operator does not stay up:\n{self._log('--previous')}")
-            conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
-            assert conditions.get("Ready") == "True", conditions
-            return pods[0]
+            assert len(pods) == REPLICAS, f"{len(pods)} pods"
+            for pod in pods:
+                status = pod["status"]
+                if any(container["restartCount"] for container in status.get("containerStatuses", ())):
+                    pytest.fail(f"The operator does not stay up:\n{self._log('--previous')}")
+                conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+                assert conditions.get("Ready") == "True", conditions
+            leases = self.kubectl.items("leases", f"--namespace={SYSTEM}")
+            holders = {lease["spec"].get("holderIdentity", "").rpartition("_")[0] for lease in leases}
+            leaders = [pod for pod in pods if pod["metadata"]["name"] in holders]
+            assert leaders, f"the lease is held by {holders}"
+            return leaders[0]
 
         return until(ready, "the operator is ready", details=self._log)
 

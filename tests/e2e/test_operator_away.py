@@ -44,7 +44,7 @@ def test_a_service_that_is_deleted_while_the_operator_is_away_leaves_nothing(
     operator.start()
 
 
-def test_a_killed_operator_comes_back_and_changes_nothing(
+def test_when_the_operator_that_works_is_killed_the_other_one_changes_nothing(
     nlp_model: ModelService, operator: Operator, client: Client, kubectl: Kubectl
 ) -> None:
     def versions() -> dict[str, str]:

@@ -8,6 +8,11 @@
 {{- .Values.serviceAccount.name | default (include "operator.name" .) -}}
 {{- end -}}
 
+{{- /* The Lease that the operators of an installation compete for; names.py calls it the same. */ -}}
+{{- define "operator.lease" -}}
+modelservice-operator-{{ .Values.installation }}
+{{- end -}}
+
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

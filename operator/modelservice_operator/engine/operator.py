@@ -6,9 +6,9 @@
     4. the services' watch, and a list of the services now and then
     5. the lease is ours, where there are several operators: workers
 
-Each part lives as long as the process. A part that ends, ends the process with an error (and Kubernetes starts a new
-one, which writes nothing that is already so). A request to stop lets the reconciles that are running end first, and
-then releases the lease.
+Each part lives as long as the process, but for the workers, which live as long as the lease is ours. A part that ends,
+ends the process with an error (and Kubernetes starts a new one, which writes nothing that is already so). A request to
+stop lets the reconciles that are running end first, and then releases the lease.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from modelservice_operator.engine import log
 from modelservice_operator.engine.apis import OptionalApis
 from modelservice_operator.engine.apply import Applier
 from modelservice_operator.engine.health import Heartbeat, serving
+from modelservice_operator.engine.leader import Election, LostLeaseError
 from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
 from modelservice_operator.engine.queue import Priority, WorkQueue
 from modelservice_operator.engine.store import Key, Store
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
-    from modelservice_operator.engine.leader import Election
     from modelservice_operator.kube.resources import Body, Resource
     from modelservice_operator.kube.session import Cluster
 
@@ -113,9 +113,7 @@ class Operator:
             cluster.may_write = lambda: election.is_leading
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._listen = listen
-        self._queue: WorkQueue[Key] = WorkQueue()
         self._store = Store(kinds.services, kinds.label)
-        self._applier = Applier(cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
         self._apis = OptionalApis(
             cluster,
             kinds.optional,
@@ -123,7 +121,9 @@ class Operator:
             forget=self._store.forget,
             changed=lambda: self._wake(self._store.services(), Priority.RESYNC),
         )
-        self._domain = domain(self._store, self._applier, self._apis)
+        self._make_domain = domain
+        self._is_working = False
+        self._begin_anew()
         self._informers = [informer for resource in kinds.children for informer in self._informers_of(resource)]
         self._heartbeat = Heartbeat()
         self._services_listed: float | None = None
@@ -137,26 +137,32 @@ class Operator:
 
     async def run(self) -> None:
         """Run until `stop` (then return) or until a part dies (then raise)."""
-        show_queue(self._queue)
-        async with serving(*self._listen, self._heartbeat, unready=self._unready, gauges=self._domain.gauges):
+        async with serving(*self._listen, self._heartbeat, unready=self._unready, gauges=self._gauges):
             informers = (informer.run() for informer in self._informers)
             parts = [self._heartbeat.run(), *informers, self._apis.run(), self._work()]
             life = asyncio.create_task(_together(parts))
             stopping = asyncio.create_task(self._stop.wait())
             try:
                 await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if not life.done():
-                    await self._drain()
+                if not life.done() and await self._drained():
+                    await self._release()  # now, as other parts take seconds to end
             finally:
                 for task in (life, stopping):
                     task.cancel()
                 await asyncio.wait({life, stopping})
-                if self._election is not None:
-                    await self._election.release()
+                await self._release()
             if not life.cancelled():
                 life.result()
 
-    async def _drain(self) -> None:
+    def _begin_anew(self) -> None:
+        """Remember nothing of the time when the lease was ours before: others have written since."""
+        self._queue: WorkQueue[Key] = WorkQueue()
+        show_queue(self._queue)
+        self._applier = Applier(self._cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
+        self._domain = self._make_domain(self._store, self._applier, self._apis)
+
+    async def _drained(self) -> bool:
+        """Hand out no more work, and tell whether all that was under way has ended."""
         _log.info("Stopping: %s keys wait, running reconciles may end", self._queue.depth)
         self._queue.close()
         try:
@@ -164,6 +170,13 @@ class Operator:
                 await self._queue.drained()
         except TimeoutError:
             _log.warning("Some reconciles did not end within %s seconds and are cut short", _DRAIN_SECONDS)
+            return False
+        return True
+
+    async def _release(self) -> None:
+        LEADING.set(0)
+        if self._election is not None:
+            await self._election.release()
 
     async def _work(self) -> None:
         await self._until_served()
@@ -173,19 +186,29 @@ class Operator:
             async with asyncio.timeout(_OPTIONAL_LISTED_SECONDS):
                 await self._apis.known.wait()
         await self._list_services()
-        _log.info("Started: %s services, %s wait to be looked at", len(self._store.services()), self._queue.depth)
+        _log.info("Started: %s services", len(self._store.services()))
         await _together(
             [self._watch(self._deliver), self._list_services_now_and_then(), self._watchdog(), self._lead()]
         )
 
     async def _lead(self) -> None:
         """Work while we hold the lease, and all the time where there is none."""
-        holds = []
-        if self._election is not None:
-            await self._election.win()
-            holds = [self._election.hold()]
-        LEADING.set(1)
-        await _together([*holds, *(self._worker() for _ in range(_WORKERS))])
+        while True:
+            holds = []
+            if self._election is not None:
+                await self._election.win()
+                holds = [self._election.hold()]
+            self._is_working = True
+            LEADING.set(1)
+            self._wake(self._store.services(), Priority.RESYNC)
+            try:
+                await _together([*holds, *(self._worker() for _ in range(_WORKERS))])
+            except LostLeaseError as error:
+                _log.warning("%s. Standing by.", error)
+            finally:
+                LEADING.set(0)
+                self._is_working = False
+            self._begin_anew()
 
     async def _until_served(self) -> None:
         """Wait for the CRD: a watch that is started before it is served may stay blind."""
@@ -263,8 +286,7 @@ class Operator:
             return
         # Perhaps it goes with its API, which takes no new ones then: that is to be known before it is made anew.
         self._apis.ask()
-        for key in keys:
-            self._queue.add_after(key, _MAKE_ANEW_SECONDS, Priority.CHILD)
+        self._wake(keys, Priority.CHILD, after=_MAKE_ANEW_SECONDS)
 
     # -- what the watch and our own lists tell of services
 
@@ -313,9 +335,14 @@ class Operator:
             "although a list found changes. Starting anew."
         )
 
-    def _wake(self, keys: Iterable[Key], priority: Priority) -> None:
-        for key in keys:
-            self._queue.add(key, priority)
+    def _wake(self, keys: Iterable[Key], priority: Priority, *, after: float = 0.0) -> None:
+        """Have keys looked at. Who stands by remembers none: whoever begins to work looks at every service."""
+        if self._is_working:
+            for key in keys:
+                self._queue.add_after(key, after, priority)
+
+    def _gauges(self) -> str:
+        return self._domain.gauges()
 
     def _unready(self) -> list[str]:
         """Say what is missing: something never listed, or nothing heard of it for long."""
@@ -327,6 +354,8 @@ class Operator:
         stale = _SERVICES_LIST_SECONDS * 1.1 + _STALE_AFTER_SECONDS
         if self._services_listed is None or time.monotonic() - self._services_listed > stale:
             problems.append(f"{self._kinds.services} {self._services_problem}")
+        if self._election is not None and self._election.problem:
+            problems.append(self._election.problem)
         return problems
 
 

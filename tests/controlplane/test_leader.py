@@ -1,0 +1,172 @@
+"""Several operators on a real API server: one works, the others are ready to; whatever ends one, another goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cluster import ports
+from cluster.access import Access
+from controlplane.operator_process import NAMESPACE, OperatorProcess
+from controlplane.proxy import Proxy
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
+
+    Kubectl = Callable[..., str]
+
+FAILOVER_SECONDS = 15  # what is promised
+LEASE = "modelservice-operator-default"
+
+
+class Pair:
+    """Two operators that compete for one lease, in the order in which they were started."""
+
+    def __init__(self, kubectl: Kubectl, namespace: str, operators: list[OperatorProcess]) -> None:
+        self._kubectl, self.namespace, self.operators = kubectl, namespace, operators
+
+    def leader(self) -> OperatorProcess:
+        return next(each for each in self.operators if each.is_running and each.metric("leading") == 1)
+
+    def standby(self) -> OperatorProcess:
+        return next(each for each in self.operators if each.is_running and each.metric("leading") == 0)
+
+    def create(self, name: str) -> None:
+        body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
+        self.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}, "replicas": 1}})
+        until(lambda: self.children(name) == 4, f"{name} has its children")
+
+    def children(self, name: str) -> int:
+        found = self.kubectl(
+            "get", "controllerrevisions,deployments,services", "-l", f"modelservice.dev/name={name}", "-o", "name"
+        )
+        return len(found.splitlines())
+
+    def lease(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            self._kubectl("get", "lease", LEASE, f"--namespace={NAMESPACE}", "-o", "json")
+        )
+        return found["spec"]
+
+    def kubectl(self, *arguments: str, stdin: object = None) -> str:
+        return self._kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
+
+
+@pytest.fixture
+def processes(kubectl: Kubectl, tmp_path: Path) -> Iterator[Callable[[str, Path], OperatorProcess]]:
+    """Give a function that starts an operator, which ends with the test."""
+    with ExitStack() as ends:
+
+        def start(name: str, kubeconfig: Path) -> OperatorProcess:
+            directory = tmp_path / name
+            directory.mkdir()
+            operator = OperatorProcess(kubectl, kubeconfig, directory, ports.free(1)[0], elects=True)
+            operator.start()
+            ends.callback(operator.kill)
+            return operator
+
+        yield start
+
+
+@pytest.fixture
+def pair(
+    kubectl: Kubectl,
+    control_plane: ControlPlane,
+    namespace: str,
+    processes: Callable[[str, Path], OperatorProcess],
+) -> Pair:
+    pair = Pair(kubectl, namespace, [processes(name, control_plane.kubeconfig) for name in "ab"])
+    until(lambda: [each.metric("leading") for each in pair.operators] == [1, 0], "the first leads", patience=30)
+    return pair
+
+
+def test_a_standby_is_ready_and_writes_nothing_and_when_the_leader_is_killed_it_acts(pair: Pair) -> None:
+    leader, standby = pair.leader(), pair.standby()
+    pair.create("m")
+    until(leader.is_idle, "the leader has looked at everything")
+    assert standby.is_ready()
+    assert standby.writes() == 0
+    assert f'modelservice_replicas_wanted{{namespace="{pair.namespace}",name="m"}} 1' in leader.metrics()
+    assert "modelservice_replicas_wanted{" not in standby.metrics()
+
+    leader.kill()
+    killed = time.monotonic()
+    pair.kubectl("delete", "service", "m")
+    until(lambda: pair.children("m") == 4, "the child is back", patience=FAILOVER_SECONDS)
+    assert time.monotonic() - killed < FAILOVER_SECONDS
+    assert standby.metric("leading") == 1
+    until(standby.is_idle, "the new leader has looked at everything")
+    assert f'modelservice_replicas_wanted{{namespace="{pair.namespace}",name="m"}} 1' in standby.metrics()
+    assert pair.lease()["leaseTransitions"] >= 1
+
+
+def test_a_leader_that_is_told_to_end_hands_over_at_once_and_loses_nothing(pair: Pair) -> None:
+    leader, standby = pair.leader(), pair.standby()
+    held = pair.lease()
+    names = [f"m{number}" for number in range(8)]
+    for name in names[:4]:
+        pair.create(name)
+    for name in names[4:]:
+        body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
+        pair.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}, "replicas": 1}})
+    assert leader.stop() == 0
+    until(lambda: standby.metric("leading") == 1, "the other leads", patience=held["leaseDurationSeconds"] / 2)
+    for name in names:
+        until(lambda name=name: pair.children(name) == 4, f"{name} has its children")  # type: ignore[misc]
+    leader.start()
+    until(standby.is_idle, "all was looked at")
+    assert leader.metric("leading") == 0
+    assert leader.writes() == 0
+
+
+async def test_a_leader_without_the_api_server_stops_writing_and_lives_on_as_a_standby(
+    kubectl: Kubectl,
+    control_plane: ControlPlane,
+    namespace: str,
+    processes: Callable[[str, Path], OperatorProcess],
+    tmp_path: Path,
+) -> None:
+    async with Proxy(control_plane).running() as proxy:
+        through = tmp_path / "through.kubeconfig"
+        replace(Access.read(control_plane.kubeconfig), url=f"http://127.0.0.1:{proxy.port}").write(through)
+
+        def begin() -> Pair:
+            pair = Pair(kubectl, namespace, [processes("cut", through), processes("other", control_plane.kubeconfig)])
+            until(lambda: pair.operators[0].metric("leading") == 1, "the first leads", patience=30)
+            pair.create("m")
+            return pair
+
+        def lose(pair: Pair) -> int:
+            cut, other = pair.operators
+            pair.kubectl("delete", "service", "m")  # the leader sees that, and its write hangs
+            until(lambda: pair.children("m") == 4, "the other has repaired it", patience=FAILOVER_SECONDS)
+            until(lambda: cut.metric("leading") == 0, "the first knows that it does not lead")
+            assert other.metric("leading") == 1
+            return cut.writes()
+
+        def recover(pair: Pair, sent: int) -> None:
+            cut, other = pair.operators
+            pair.create("later")
+            until(
+                lambda: "Waiting for the lease" in cut.log.read_text().partition("Lost the lease")[2], "it waits again"
+            )
+            until(other.is_idle, "all was looked at")
+            assert cut.is_running
+            assert cut.metric("leading") == 0
+            assert cut.writes() == sent
+
+        pair = await asyncio.to_thread(begin)
+        proxy.hold_writes()
+        sent = await asyncio.to_thread(lose, pair)
+        proxy.let_writes_pass()
+        await asyncio.to_thread(recover, pair, sent)
