@@ -65,17 +65,20 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
     async with AsyncExitStack() as ends:
         cluster = await Cluster.connect()
         ends.push_async_callback(cluster.close)
-        election = None
+        election, identity = None, _identity()
         if options.leader_elect:
             # A session of its own: a renewal must not wait behind other requests.
             port = await Cluster.connect()
             ends.push_async_callback(port.close)
-            election = Election(port, options.lease_namespace, names.lease(settings.installation), _identity())
+            election = Election(port, options.lease_namespace, names.lease(settings.installation), identity)
         operator = Operator(
             cluster,
             KINDS,
             watch=Watch(resources.MODEL_SERVICES, options.namespace),
-            domain=lambda store, applier, apis: Reconciler(settings, store, applier, apis, lambda: datetime.now(UTC)),
+            domain=lambda store, applier, apis, recorder: Reconciler(
+                settings, store, applier, apis=apis, recorder=recorder, clock=lambda: datetime.now(UTC)
+            ),
+            identity=identity,
             election=election,
             namespaces=options.namespace,
             listen=options.listen,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelservice_operator import names
+from modelservice_operator import events, names
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.store import Key, Store
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from modelservice_operator.config import Config
     from modelservice_operator.engine.apis import OptionalApis
+    from modelservice_operator.engine.recorder import Recorder
 
 Body = dict[str, Any]
 
@@ -55,13 +56,21 @@ class Reconciler:
     """The operator's one loop body; between two calls it keeps only what it could find out again."""
 
     def __init__(
-        self, config: Config, store: Store, applier: Applier, apis: OptionalApis, clock: Callable[[], datetime]
+        self,
+        config: Config,
+        store: Store,
+        applier: Applier,
+        *,
+        apis: OptionalApis,
+        recorder: Recorder,
+        clock: Callable[[], datetime],
     ) -> None:
         """`clock` gives the time of day in UTC, for decided and transition times."""
         self._config = config
         self._store = store
         self._applier = applier
         self._apis = apis
+        self._recorder = recorder
         self._clock = clock
         self._gauges = Gauges()
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
@@ -123,6 +132,8 @@ class Reconciler:
         """Write what the plan asks for; return whether that is ground for another plan."""
         if plan.ledger is not None:
             await self._write_ledger(seen, plan.ledger)
+            if (event := events.of_decision(plan.ledger, seen.situation)) is not None:
+                self._recorder.record(seen.service, event)
             return True
         if await self._pin(seen):
             return True
@@ -232,9 +243,11 @@ class Reconciler:
         found = status(seen, plan, problem, self._now(), outdated=self._is_outdated(seen))
         phase = plan.phase.value if plan is not None else ""
         self._gauges.show(Key(seen.namespace, seen.name), found, wanted=seen.situation.replicas, phase=phase)
-        patch = changes(seen.service.get("status") or {}, found)
-        if patch:
+        before = seen.service.get("status") or {}
+        if patch := changes(before, found):
             await self._applier.patch_status(seen.service, patch)
+            for event in events.of_status(before, found):
+                self._recorder.record(seen.service, event)
 
     def _is_outdated(self, seen: Seen) -> str:
         """Say what `outdated` says, which for a line of the ledger is always the same, without rendering each time."""

@@ -268,7 +268,7 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("delete", ":services"),
         ("create", ":configmaps"),
         ("watch", ":pods"),
-        ("create", ":events"),
+        ("create", "events.k8s.io:events"),
         ("patch", "monitoring.coreos.com:servicemonitors"),
         ("list", "apiextensions.k8s.io:customresourcedefinitions"),
     }

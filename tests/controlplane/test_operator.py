@@ -451,3 +451,35 @@ def test_the_service_changes_its_type_at_once_and_its_port_with_the_revision(
     services.until("Ready", "True")
     assert services.get("service")["spec"]["ports"][0]["port"] == 8000
     assert services.get("modelservice")["status"]["url"].endswith(":8000")
+
+
+def test_events_tell_what_became_of_a_service_and_nothing_else(services: Services, kubelet: Kubelet) -> None:
+    def told() -> list[tuple[str, str, str]]:
+        found = services.all("events.events.k8s.io")
+        ours = [each for each in found if each["regarding"]["kind"] == "ModelService"]
+        return [
+            (each["type"], each["reason"], each["note"]) for each in sorted(ours, key=lambda each: each["eventTime"])
+        ]
+
+    services.apply()
+    services.until("Ready", "True")
+    first = services.revisions()[0]["name"]
+    ready = ("Normal", "Ready", f"Revision {first} serves.")
+    until(lambda: told() == [ready], "a service that comes up has one event", details=told)
+    kubelet.state_of = lambda labels: crashing("no such file") if "bad" in labels else serving()
+    services.apply(podTemplate={"metadata": {"labels": {"bad": "yes"}}})
+    services.until("Ready", "False", "CrashLoop")
+    services.apply(runtime={"args": ["--good"]})
+    services.until("Ready", "True")
+    second = services.revisions()[0]["name"]
+    until(
+        lambda: told()[-1:] == [("Normal", "Ready", f"Revision {second} serves.")],
+        "the last word is told",
+        details=told,
+    )
+    recorded, crash, again, promoted, _ = told()[1:]
+    assert (recorded[1], again[1]) == ("RevisionRecorded", "RevisionRecorded")
+    assert crash[:2] == ("Warning", "CrashLoop")
+    assert "no such file" in crash[2]
+    assert promoted == ("Normal", "RevisionPromoted", f"Revision {second} has taken over from {first}.")
+    assert "RevisionPromoted" in services.kubectl("describe", "modelservice", "m")

@@ -35,6 +35,16 @@ class ConditionType(_Meant):
     )
 
 
+class EventReason(_Meant):
+    """What an Event tells beside the reasons of conditions."""
+
+    REVISION_RECORDED = "RevisionRecorded", "The spec describes another revision than the one that serves."
+    REVISION_PROMOTED = "RevisionPromoted", "A new revision has taken over from the one before."
+    ROLLED_BACK = "RolledBack", "A revision that served before has taken over again."
+    REVISION_SUPERSEDED = "RevisionSuperseded", "A revision that was in trouble gave way to a newer spec."
+    REVISION_ADOPTED = "RevisionAdopted", "A revision serves whose record was lost; it was recorded anew."
+
+
 class Reason(_Meant):
     """Why a condition is what it is."""
 

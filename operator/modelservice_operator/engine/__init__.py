@@ -5,7 +5,8 @@ queue        which key next: de-duplicated, one worker per key, priorities, dela
 leader       which of several operators works
 store        what is known of the cluster, by key
 apis         which optional APIs there are, and the informers of their kinds
-apply        the only writer
+apply        the only writer of what matters
+recorder     the writer of Events, which do not
 containment  whether a live object holds what a manifest says
 health       /healthz, /readyz, /metrics
 log          one line per event, with the key it is about

@@ -40,6 +40,11 @@ OPTIONAL_API_USABLE: Final = Gauge(
     "Whether objects of an optional kind can be made (1), or its API is absent or forbidden (0).",
     ["resource"],
 )
+EVENTS_DROPPED: Final = Counter(
+    "modelservice_operator_events_dropped",
+    "Kubernetes Events that were not written, by why; nothing depends on them.",
+    ["why"],
+)
 LOOP_LAG_SECONDS: Final = Gauge(
     "modelservice_operator_event_loop_lag_seconds",
     "By how much the event loop was late at the last heartbeat.",

@@ -28,6 +28,7 @@ from modelservice_operator.engine.health import Heartbeat, serving
 from modelservice_operator.engine.leader import Election, LostLeaseError
 from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
 from modelservice_operator.engine.queue import Priority, WorkQueue
+from modelservice_operator.engine.recorder import Recorder
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.kube.backoff import Backoff
 from modelservice_operator.kube.errors import KubeError
@@ -99,12 +100,16 @@ class Operator:
         kinds: Kinds,
         *,
         watch: Watch,
-        domain: Callable[[Store, Applier, OptionalApis], Domain],
+        domain: Callable[[Store, Applier, OptionalApis, Recorder], Domain],
+        identity: str,
         election: Election | None = None,
         namespaces: Sequence[str] = (),
         listen: tuple[str | None, int] = (None, 8080),
     ) -> None:
-        """`domain` gets what it works with. No election: this operator is the only one. No namespaces: all."""
+        """`domain` gets what it works with; `identity` names this process.
+
+        No election: this operator is the only one. No namespaces: all.
+        """
         self._cluster = cluster
         self._kinds = kinds
         self._watch = watch
@@ -122,6 +127,7 @@ class Operator:
             changed=lambda: self._wake(self._store.services(), Priority.RESYNC),
         )
         self._make_domain = domain
+        self._identity = identity
         self._is_working = False
         self._begin_anew()
         self._informers = [informer for resource in kinds.children for informer in self._informers_of(resource)]
@@ -158,8 +164,9 @@ class Operator:
         """Remember nothing of the time when the lease was ours before: others have written since."""
         self._queue: WorkQueue[Key] = WorkQueue()
         show_queue(self._queue)
+        self._recorder = Recorder(self._cluster, self._identity)
         self._applier = Applier(self._cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
-        self._domain = self._make_domain(self._store, self._applier, self._apis)
+        self._domain = self._make_domain(self._store, self._applier, self._apis, self._recorder)
 
     async def _drained(self) -> bool:
         """Hand out no more work, and tell whether all that was under way has ended."""
@@ -171,6 +178,7 @@ class Operator:
         except TimeoutError:
             _log.warning("Some reconciles did not end within %s seconds and are cut short", _DRAIN_SECONDS)
             return False
+        await self._recorder.flushed()
         return True
 
     async def _release(self) -> None:
@@ -202,7 +210,7 @@ class Operator:
             LEADING.set(1)
             self._wake(self._store.services(), Priority.RESYNC)
             try:
-                await _together([*holds, *(self._worker() for _ in range(_WORKERS))])
+                await _together([*holds, *(self._worker() for _ in range(_WORKERS)), self._recorder.run()])
             except LostLeaseError as error:
                 _log.warning("%s. Standing by.", error)
             finally:

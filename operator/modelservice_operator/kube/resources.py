@@ -60,6 +60,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     metadata_only=True,  # with their schemas, those of the Prometheus Operator alone are 4 MB
 )
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
+EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 PODS = Resource("", "v1", "Pod", "pods")
 SERVICES = Resource("", "v1", "Service", "services")

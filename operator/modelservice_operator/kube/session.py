@@ -182,6 +182,10 @@ class Cluster:
         except NotFound:
             return
 
+    async def merge(self, resource: Resource, namespace: str, name: str, patch: Body) -> Body:
+        """Merge a patch into an object, and return it."""
+        return await self._merge(resource, namespace, name, None, patch)
+
     async def patch_status(self, resource: Resource, namespace: str, name: str, patch: Body) -> Body:
         """Merge a patch (`{"status": ...}`) into the status; a `metadata.resourceVersion` in it is a precondition."""
         return await self._merge(resource, namespace, name, "status", patch)
@@ -190,12 +194,11 @@ class Cluster:
         """Merge a patch into the Scale object and return it; a `metadata.resourceVersion` in it is a precondition."""
         return await self._merge(resource, namespace, name, "scale", patch)
 
-    async def _merge(self, resource: Resource, namespace: str, name: str, subresource: str, patch: Body) -> Body:
+    async def _merge(self, resource: Resource, namespace: str, name: str, subresource: str | None, patch: Body) -> Body:
         path = resource.path(namespace, name, subresource)
         params = {"fieldManager": FIELD_MANAGER}
-        return await self._request(
-            f"patch_{subresource}", resource, "PATCH", path, params=params, body=patch, content_type=_MERGE
-        )
+        verb = f"patch_{subresource}" if subresource else "patch"
+        return await self._request(verb, resource, "PATCH", path, params=params, body=patch, content_type=_MERGE)
 
     async def _request(
         self,

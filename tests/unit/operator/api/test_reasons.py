@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modelservice_operator.api.reasons import ConditionType, Reason
+from modelservice_operator.api.reasons import ConditionType, EventReason, Reason
 
 DOCS = (Path(__file__).parents[4] / "docs/conditions.md").read_text()
 
@@ -19,6 +19,10 @@ def table(heading: str) -> dict[str, str]:
 
 def test_the_docs_hold_every_condition_and_no_other() -> None:
     assert table("Conditions") == {str(condition): condition.meaning for condition in ConditionType}
+
+
+def test_the_docs_hold_every_event_and_no_other() -> None:
+    assert table("Events") == {str(reason): reason.meaning for reason in EventReason}
 
 
 def test_the_docs_hold_every_reason_and_no_other() -> None:
