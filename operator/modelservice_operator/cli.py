@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from modelservice_operator import config, names
 from modelservice_operator.api import crd
 from modelservice_operator.engine import log
+from modelservice_operator.engine.apply import Mark
 from modelservice_operator.engine.leader import Election
+from modelservice_operator.engine.neighbours import Neighbours
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
 from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
@@ -65,19 +67,29 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
     async with AsyncExitStack() as ends:
         cluster = await Cluster.connect()
         ends.push_async_callback(cluster.close)
-        election, identity = None, _identity()
+        election, identity, lease = None, _identity(), ""
+        name = names.lease(settings.installation)
         if options.leader_elect:
             # A session of its own: a renewal must not wait behind other requests.
             port = await Cluster.connect()
             ends.push_async_callback(port.close)
-            election = Election(port, options.lease_namespace, names.lease(settings.installation), identity)
+            election = Election(port, options.lease_namespace, name, identity)
+            lease = f"{options.lease_namespace}/{name}"
+        neighbours = Neighbours(cluster, lease)
         operator = Operator(
             cluster,
             KINDS,
             watch=Watch(resources.MODEL_SERVICES, options.namespace),
             domain=lambda store, applier, apis, recorder: Reconciler(
-                settings, store, applier, apis=apis, recorder=recorder, clock=lambda: datetime.now(UTC)
+                settings,
+                store,
+                applier,
+                apis=apis,
+                neighbours=neighbours,
+                recorder=recorder,
+                clock=lambda: datetime.now(UTC),
             ),
+            mark=Mark({names.INSTALLATION: settings.installation}, {names.LEASE: lease} if lease else {}),
             identity=identity,
             election=election,
             namespaces=options.namespace,

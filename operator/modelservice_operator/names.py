@@ -12,6 +12,9 @@ COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "modelservice-operator"
 
+# On a child: the Lease (namespace/name) of the installation that keeps it; the label above has that one's name.
+LEASE = f"{GROUP}/lease"
+
 # Annotations that people write on a ModelService (restart) or on an object to be taken over (adopt).
 RESTART = f"{GROUP}/restart"
 ADOPT = f"{GROUP}/adopt"

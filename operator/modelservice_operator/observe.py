@@ -105,6 +105,19 @@ def observe(wish: Wish, children: Children, config: Config) -> Seen:
     return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
 
 
+def kept_by(name: str, children: Children) -> str:
+    """Return the Lease with which the children of a ModelService are marked; empty: nobody's, or there are none.
+
+    The Service that carries the requests decides, else what is there in the order of what a service cannot be without:
+    old lines of the ledger keep the marks of whoever wrote them.
+    """
+    newest_first = sorted(children.revisions.values(), key=lambda line: -int(line.get("revision", 0)))
+    for body in (children.services.get(name), *children.deployments.values(), *newest_first):
+        if body is not None:
+            return str((body["metadata"].get("annotations") or {}).get(names.LEASE, ""))
+    return ""
+
+
 def outdated(seen: Seen, config: Config) -> str:
     """Say so if the desired revision runs a template that would be rendered differently today; else return nothing.
 

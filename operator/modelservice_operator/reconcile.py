@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,10 @@ from modelservice_operator.kube.resources import (
     SERVICES,
     Resource,
 )
-from modelservice_operator.observe import Children, Problem, Seen, observe, outdated, read
+from modelservice_operator.observe import Children, Problem, Seen, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
-from modelservice_operator.report import changes, status
+from modelservice_operator.report import changes, says, status
 from modelservice_operator.rollout.plan import (
     Adopt,
     Judge,
@@ -42,12 +43,17 @@ if TYPE_CHECKING:
 
     from modelservice_operator.config import Config
     from modelservice_operator.engine.apis import OptionalApis
+    from modelservice_operator.engine.neighbours import Neighbours
     from modelservice_operator.engine.recorder import Recorder
 
 Body = dict[str, Any]
 
+_log = logging.getLogger(__name__)
+
 # What others must mend outside our sight (an object that is not ours, a quota, a policy) is looked at again so often.
 LOOK_AGAIN = timedelta(seconds=30)
+LOOK_AT_OTHERS_AGAIN = timedelta(seconds=10)
+OTHERS_REPORT_WITHIN = timedelta(seconds=20)
 _REMEMBERED_LINES = 20_000
 _STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one change can cause
 
@@ -62,6 +68,7 @@ class Reconciler:
         applier: Applier,
         *,
         apis: OptionalApis,
+        neighbours: Neighbours,
         recorder: Recorder,
         clock: Callable[[], datetime],
     ) -> None:
@@ -70,9 +77,11 @@ class Reconciler:
         self._store = store
         self._applier = applier
         self._apis = apis
+        self._neighbours = neighbours
         self._recorder = recorder
         self._clock = clock
         self._gauges = Gauges()
+        self._left_alone: dict[Key, tuple[int, datetime]] = {}  # since when this generation has been somebody else's
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
 
     async def __call__(self, key: Key) -> timedelta | None:
@@ -80,16 +89,25 @@ class Reconciler:
         service = self._store.service(key)
         if service is None or "deletionTimestamp" in service["metadata"]:
             self._gauges.forget(key)
+            self._left_alone.pop(key, None)
             return None  # the garbage collector removes the children, also while no operator runs
+        children = self._children(service)
+        if keeper := await self._neighbours.keeper(kept_by(key.name, children)):
+            return await self._leave_alone(key, observe(read(service), children, self._config), keeper)
+        if self._left_alone.pop(key, None) is not None:
+            _log.info("Taken over from another installation")
+        return await self._bring(service, children)
+
+    async def _bring(self, service: Body, children: Children) -> timedelta | None:
         wish, is_fresh = read(service), False
         for _ in range(_STEPS_AT_ONCE):
-            seen = observe(wish, self._children(service), self._config)
+            seen = observe(wish, children, self._config)
             plan = decide(seen.situation) if _can_plan(seen) else None
             if plan is not None and not is_fresh and gives_something_up(seen.situation, plan):
                 fresh, is_fresh = await self._applier.look_again(service), True
                 if fresh is None or "deletionTimestamp" in fresh["metadata"]:
                     return None  # its last event is on its way
-                service, wish = fresh, read(fresh)
+                service, wish, children = fresh, read(fresh), self._children(fresh)
                 continue
             moved, problem = False, seen.problem
             try:
@@ -99,8 +117,9 @@ class Reconciler:
                 problem = Problem(Reason.NAME_CONFLICT, f"{error}.")
             except TerminalError as error:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
+            children = self._children(service)  # with what was just written
             if not moved:
-                seen = observe(wish, self._children(service), self._config)  # with what was just written
+                seen = observe(wish, children, self._config)
                 await self._report(seen, plan, problem)
                 return LOOK_AGAIN if problem is not None and problem != seen.problem else None
         return timedelta(0)
@@ -236,6 +255,32 @@ class Reconciler:
         known = live.get(manifest["metadata"]["name"])
         version = known["metadata"]["resourceVersion"] if known is not None and conditional else None
         await self._applier.ensure(seen.service, manifest, known, precondition=version)
+
+    # -- what another installation keeps
+
+    async def _leave_alone(self, key: Key, seen: Seen, keeper: str) -> timedelta:
+        """Write nothing of what another one keeps; it reports, too. Only where it does not, say why nothing happens.
+
+        So of two that report, each writes at most once for a generation, and the one that acts has the last word.
+        """
+        generation, told = seen.service["metadata"]["generation"], seen.service.get("status") or {}
+        known = self._left_alone.get(key)
+        if known is None:
+            _log.info("Left alone: another installation keeps it, %s", keeper)
+        if known is None or known[0] != generation:
+            known = self._left_alone[key] = (generation, self._clock())
+        is_reported = told.get("observedGeneration") == generation
+        if says(told, Reason.MANAGED_BY_OTHER) or (
+            not is_reported and self._clock() - known[1] >= OTHERS_REPORT_WITHIN
+        ):
+            message = (
+                f"Another installation of the operator keeps this, {keeper}, and does not look after it. "
+                "End that installation, or have it look after this namespace."
+            )
+            await self._report(seen, None, Problem(Reason.MANAGED_BY_OTHER, message))
+        else:
+            self._gauges.forget(key)
+        return LOOK_AT_OTHERS_AGAIN
 
     # -- report
 

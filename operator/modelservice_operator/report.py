@@ -58,6 +58,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Body:
     return patch
 
 
+def says(told: Mapping[str, Any], reason: Reason) -> bool:
+    """Tell whether a status gives this reason for whether the service is ready."""
+    return any(
+        each["type"] == ConditionType.READY and each["reason"] == reason for each in told.get("conditions") or ()
+    )
+
+
 # -- conditions
 
 

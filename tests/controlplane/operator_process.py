@@ -37,8 +37,10 @@ class OperatorProcess:
         *,
         program: Sequence[str] = (sys.executable, "-m", "modelservice_operator.cli"),
         elects: bool = False,
+        installation: str = "default",
     ) -> None:
-        self._elects = elects
+        self._elects, self._installation = elects, installation
+        self._release = ACCOUNT if installation == "default" else f"{ACCOUNT}-{installation}"
         self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
         self._process: subprocess.Popen[bytes] | None = None
         self.config = directory / "config.yaml"
@@ -48,12 +50,13 @@ class OperatorProcess:
 
     def configure(self, **accelerators: dict[str, object]) -> None:
         """Write the operator's configuration; it is read when the operator starts."""
-        self.config.write_text(json.dumps({"images": {"server": "localhost/server:dev"}, "accelerators": accelerators}))
+        settings = {"images": {"server": "localhost/server:dev"}, "installation": self._installation}
+        self.config.write_text(json.dumps(settings | {"accelerators": accelerators}))
 
-    def start(self) -> None:
+    def start(self, *arguments: str) -> None:
         """Start the operator and wait until it is ready."""
         environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
-        command = [*self._program, "run", f"--config={self.config}"]
+        command = [*self._program, "run", f"--config={self.config}", *arguments]
         if self._elects:
             command += ["--leader-elect=true", f"--lease-namespace={NAMESPACE}"]
         with self.log.open("ab") as log:
@@ -129,8 +132,9 @@ class OperatorProcess:
 
     def _account(self, admin: Path) -> Path:
         """Create the chart's account and rights, and return a kubeconfig of that account."""
-        helm = [str(binaries.path("helm")), "template", ACCOUNT, _CHART, f"--namespace={NAMESPACE}"]
+        helm = [str(binaries.path("helm")), "template", self._release, _CHART, f"--namespace={NAMESPACE}"]
         shown = [f"--show-only=templates/{name}.yaml" for name in ("serviceaccount", "rbac")]
+        shown.append(f"--set=installation={self._installation}")
         manifests = subprocess.run([*helm, *shown], check=True, capture_output=True, text=True).stdout
         self._kubectl(
             "apply",
@@ -139,7 +143,7 @@ class OperatorProcess:
             stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         )
         self._kubectl("apply", f"--namespace={NAMESPACE}", "-f", "-", stdin=manifests)
-        token = self._kubectl("create", "token", ACCOUNT, f"--namespace={NAMESPACE}", "--duration=6h").strip()
+        token = self._kubectl("create", "token", self._release, f"--namespace={NAMESPACE}", "--duration=6h").strip()
         path = self._directory / "operator.kubeconfig"
         replace(Access.read(admin), token=token).write(path)
         return path

@@ -269,10 +269,13 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("create", ":configmaps"),
         ("watch", ":pods"),
         ("create", "events.k8s.io:events"),
+        ("get", "coordination.k8s.io:leases"),
         ("patch", "monitoring.coreos.com:servicemonitors"),
         ("list", "apiextensions.k8s.io:customresourcedefinitions"),
     }
     denied = {
+        ("list", "coordination.k8s.io:leases"),
+        ("update", "coordination.k8s.io:leases"),
         ("get", ":secrets"),
         ("list", ":secrets"),
         ("patch", "modelservice.dev:modelservices"),

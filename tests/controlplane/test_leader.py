@@ -13,8 +13,10 @@ import pytest
 
 from cluster import ports
 from cluster.access import Access
+from controlplane.kubelet import DIGEST
 from controlplane.operator_process import NAMESPACE, OperatorProcess
 from controlplane.proxy import Proxy
+from controlplane.services import Services
 from waiting import until
 
 if TYPE_CHECKING:
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
 
 FAILOVER_SECONDS = 15  # what is promised
 LEASE = "modelservice-operator-default"
+MODEL = {"uri": "file:///models/m", "digest": DIGEST}  # a pinned one, so that all its pods may start at once
 
 
-class Pair:
+class Pair(Services):
     """Two operators that compete for one lease, in the order in which they were started."""
 
     def __init__(self, kubectl: Kubectl, namespace: str, operators: list[OperatorProcess]) -> None:
-        self._kubectl, self.namespace, self.operators = kubectl, namespace, operators
+        super().__init__(kubectl, namespace)
+        self.operators = operators
 
     def leader(self) -> OperatorProcess:
         return next(each for each in self.operators if each.is_running and each.metric("leading") == 1)
@@ -43,7 +47,7 @@ class Pair:
 
     def create(self, name: str) -> None:
         body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
-        self.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}, "replicas": 1}})
+        self.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": MODEL, "replicas": 1}})
         until(lambda: self.children(name) == 4, f"{name} has its children")
 
     def children(self, name: str) -> int:
@@ -52,27 +56,42 @@ class Pair:
         )
         return len(found.splitlines())
 
+    def label(self, name: str) -> str:
+        """Return the installation that the Service names as its keeper."""
+        labels: dict[str, str] = self.get("service", name)["metadata"]["labels"]
+        return labels["modelservice.dev/installation"]
+
+    def replicas(self, name: str) -> int:
+        found = self.kubectl("get", "deployments", "-l", f"modelservice.dev/name={name}", "-o", "json")
+        return sum(each["spec"]["replicas"] for each in json.loads(found)["items"])
+
+    def status(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("modelservice", name)["status"]
+        return found
+
+    def stalled(self, name: str) -> dict[str, Any]:
+        return next((each for each in self.status(name)["conditions"] if each["type"] == "Stalled"), {})
+
     def lease(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
             self._kubectl("get", "lease", LEASE, f"--namespace={NAMESPACE}", "-o", "json")
         )
         return found["spec"]
 
-    def kubectl(self, *arguments: str, stdin: object = None) -> str:
-        return self._kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
-
 
 @pytest.fixture
-def processes(kubectl: Kubectl, tmp_path: Path) -> Iterator[Callable[[str, Path], OperatorProcess]]:
-    """Give a function that starts an operator, which ends with the test."""
+def processes(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
+    """Give a function that starts an operator of this test's namespace, which ends with the test."""
     with ExitStack() as ends:
 
-        def start(name: str, kubeconfig: Path) -> OperatorProcess:
+        def start(name: str, kubeconfig: Path, installation: str = "default") -> OperatorProcess:
             directory = tmp_path / name
             directory.mkdir()
-            operator = OperatorProcess(kubectl, kubeconfig, directory, ports.free(1)[0], elects=True)
-            operator.start()
-            ends.callback(operator.kill)
+            operator = OperatorProcess(
+                kubectl, kubeconfig, directory, ports.free(1)[0], elects=True, installation=installation
+            )
+            operator.start(f"--namespace={namespace}")
+            ends.callback(operator.stop)
             return operator
 
         yield start
@@ -83,7 +102,7 @@ def pair(
     kubectl: Kubectl,
     control_plane: ControlPlane,
     namespace: str,
-    processes: Callable[[str, Path], OperatorProcess],
+    processes: Callable[..., OperatorProcess],
 ) -> Pair:
     pair = Pair(kubectl, namespace, [processes(name, control_plane.kubeconfig) for name in "ab"])
     until(lambda: [each.metric("leading") for each in pair.operators] == [1, 0], "the first leads", patience=30)
@@ -118,12 +137,12 @@ def test_a_leader_that_is_told_to_end_hands_over_at_once_and_loses_nothing(pair:
         pair.create(name)
     for name in names[4:]:
         body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
-        pair.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}, "replicas": 1}})
+        pair.kubectl("create", "-f", "-", stdin=body | {"spec": {"model": MODEL, "replicas": 1}})
     assert leader.stop() == 0
     until(lambda: standby.metric("leading") == 1, "the other leads", patience=held["leaseDurationSeconds"] / 2)
     for name in names:
         until(lambda name=name: pair.children(name) == 4, f"{name} has its children")  # type: ignore[misc]
-    leader.start()
+    leader.start(f"--namespace={pair.namespace}")
     until(standby.is_idle, "all was looked at")
     assert leader.metric("leading") == 0
     assert leader.writes() == 0
@@ -133,7 +152,7 @@ async def test_a_leader_without_the_api_server_stops_writing_and_lives_on_as_a_s
     kubectl: Kubectl,
     control_plane: ControlPlane,
     namespace: str,
-    processes: Callable[[str, Path], OperatorProcess],
+    processes: Callable[..., OperatorProcess],
     tmp_path: Path,
 ) -> None:
     async with Proxy(control_plane).running() as proxy:
@@ -170,3 +189,42 @@ async def test_a_leader_without_the_api_server_stops_writing_and_lives_on_as_a_s
         sent = await asyncio.to_thread(lose, pair)
         proxy.let_writes_pass()
         await asyncio.to_thread(recover, pair, sent)
+
+
+def test_what_another_installation_keeps_is_left_alone_until_that_one_is_gone(
+    kubectl: Kubectl, control_plane: ControlPlane, namespace: str, processes: Callable[..., OperatorProcess]
+) -> None:
+    elsewhere = f"{namespace}-elsewhere"
+    kubectl("create", "namespace", elsewhere)
+    both = {name: processes(name, control_plane.kubeconfig, name) for name in ("blue", "green")}
+    pair = Pair(kubectl, namespace, list(both.values()))
+    for operator in pair.operators:
+        until(lambda operator=operator: operator.metric("leading") == 1, "each leads its own installation")  # type: ignore[misc]
+
+    # Both see it at the same moment; whoever writes the first line of its ledger keeps it.
+    pair.create("m")
+    until(lambda: all(operator.is_idle() for operator in both.values()), "both have looked at everything")
+    keeper = pair.label("m")
+    other = next(name for name in both if name != keeper)
+    pair.kubectl("annotate", "modelservice", "m", "look=again")
+    until(lambda: both[other].log.read_text().count("Left alone") == 1, "the other leaves it alone")
+    assert pair.status("m")["observedGeneration"] == 1
+    assert "Stalled" not in {each["type"] for each in pair.status("m")["conditions"]}
+    written = both[other].writes()
+    assert written <= 1, "at most one write that the server refused"
+
+    # The keeper is alive, but looks elsewhere: then nobody would say anything.
+    assert both[keeper].stop() == 0
+    both[keeper].start(f"--namespace={elsewhere}")
+    until(lambda: both[keeper].metric("leading") == 1, "the keeper leads")
+    assert pair.label("m") == keeper
+    pair.kubectl("scale", "modelservice", "m", "--replicas=2")
+    stalled = until(lambda: pair.stalled("m"), "it is said why nothing happens")
+    assert stalled["reason"] == "ManagedByOther"
+    assert f"{NAMESPACE}/modelservice-operator-{keeper}" in stalled["message"]
+    assert pair.replicas("m") == 1
+
+    both[keeper].kill()
+    until(lambda: pair.label("m") == other, "the other has taken over")
+    until(lambda: pair.replicas("m") == 2, "and does what is asked for")
+    until(lambda: not pair.stalled("m"), "and says so")

@@ -86,5 +86,8 @@ class Reason(_Meant):
     )
     BAD_OVERLAY = "BadOverlay", "spec.podTemplate does not fit a pod, or touches what belongs to the operator."
     NAME_CONFLICT = "NameConflict", "An object that the ModelService needs exists and belongs to somebody else."
-    MANAGED_BY_OTHER = "ManagedByOther", "Another installation of the operator keeps this ModelService."
+    MANAGED_BY_OTHER = (
+        "ManagedByOther",
+        "Another installation of the operator keeps this ModelService, but does not look after it.",
+    )
     REJECTED = "Rejected", "The API server or an admission policy refuses a child; the message is theirs."

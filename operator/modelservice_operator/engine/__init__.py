@@ -3,6 +3,7 @@
 operator     starts and stops everything in order; one dead part ends the process
 queue        which key next: de-duplicated, one worker per key, priorities, delays
 leader       which of several operators works
+neighbours   which other installations live
 store        what is known of the cluster, by key
 apis         which optional APIs there are, and the informers of their kinds
 apply        the only writer of what matters

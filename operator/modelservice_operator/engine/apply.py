@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -43,11 +44,23 @@ class NameConflictError(Exception):
         self.owner = owner
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells our children from those of another installation."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+UNMARKED: Final = Mark()
+
+
 class Applier:
     """Writes children and status, and puts the server's answers into the store, so that every read sees every write."""
 
-    def __init__(self, cluster: Cluster, store: Store, wake: Callable[[Key], None]) -> None:
+    def __init__(self, cluster: Cluster, store: Store, wake: Callable[[Key], None], mark: Mark) -> None:
         """`wake` is told of a key whose object changed by more than our write while the write was on its way."""
+        self._mark = mark
         self._cluster = cluster
         self._store = store
         self._wake = wake
@@ -62,7 +75,7 @@ class Applier:
         on a newer one (the ledger, traffic): `Conflict` then means observe again.
         Raises `NameConflictError` when the name is taken by an object that is not ours.
         """
-        key, wanted = _key(owner), _completed(manifest, owner)
+        key, wanted = _key(owner), _completed(manifest, owner, self._mark)
         if live is None or not owns(owner, live):
             # The store knows only what carries our label, and may be behind: who holds a name is known from a look.
             is_taken = live is not None or _child(wanted) in self._taken.get(key, ())
@@ -71,6 +84,9 @@ class Applier:
                 return await self._create(key, wanted)
             if not owns(owner, live):
                 _check_adoption(owner, live)
+            elif not _has(live, self._mark):
+                self._store.upsert(resource_of(live), live)  # to be seen at the next look
+                raise AlreadyExists(f"Another installation has just made {live['kind']} {live['metadata']['name']!r}")
         elif self._holds(key, wanted, live):
             return live
         conditions = {"resourceVersion": precondition} if precondition is not None else {}
@@ -173,8 +189,8 @@ def owns(owner: Body, body: Body) -> bool:
     return controller is not None and controller["uid"] == owner["metadata"]["uid"]
 
 
-def _completed(manifest: Body, owner: Body) -> Body:
-    """Add to a rendered manifest what every child carries: its owner, and the hash of all the rest."""
+def _completed(manifest: Body, owner: Body, mark: Mark) -> Body:
+    """Add to a rendered manifest what every child carries: its owner, our mark, and the hash of all the rest."""
     reference = {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -184,10 +200,16 @@ def _completed(manifest: Body, owner: Body) -> Body:
         "blockOwnerDeletion": True,
     }
     metadata = manifest["metadata"] | {"ownerReferences": [reference]}
+    metadata["labels"] = metadata["labels"] | mark.labels
+    metadata["annotations"] = (metadata.get("annotations") or {}) | mark.annotations
     text = orjson.dumps(manifest | {"metadata": metadata}, option=orjson.OPT_SORT_KEYS)
     digest = hashlib.blake2b(text, digest_size=16).hexdigest()
-    annotations = (metadata.get("annotations") or {}) | {HASH_ANNOTATION: digest}
+    annotations = metadata["annotations"] | {HASH_ANNOTATION: digest}
     return manifest | {"metadata": metadata | {"annotations": annotations}}
+
+
+def _has(live: Body, mark: Mark) -> bool:
+    return mark.annotations.items() <= (live["metadata"].get("annotations") or {}).items()
 
 
 def _bound(body: Body, **conditions: str) -> Body:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
 
 from modelservice_operator.engine import log
 from modelservice_operator.engine.apis import OptionalApis
-from modelservice_operator.engine.apply import Applier
+from modelservice_operator.engine.apply import UNMARKED, Applier, Mark
 from modelservice_operator.engine.health import Heartbeat, serving
 from modelservice_operator.engine.leader import Election, LostLeaseError
 from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECONCILE_SECONDS, show_queue
@@ -101,12 +101,13 @@ class Operator:
         *,
         watch: Watch,
         domain: Callable[[Store, Applier, OptionalApis, Recorder], Domain],
-        identity: str,
+        identity: str = "operator",
+        mark: Mark = UNMARKED,
         election: Election | None = None,
         namespaces: Sequence[str] = (),
         listen: tuple[str | None, int] = (None, 8080),
     ) -> None:
-        """`domain` gets what it works with; `identity` names this process.
+        """`domain` gets what it works with; `identity` names this process; every child carries the `mark`.
 
         No election: this operator is the only one. No namespaces: all.
         """
@@ -127,7 +128,7 @@ class Operator:
             changed=lambda: self._wake(self._store.services(), Priority.RESYNC),
         )
         self._make_domain = domain
-        self._identity = identity
+        self._identity, self._mark = identity, mark
         self._is_working = False
         self._begin_anew()
         self._informers = [informer for resource in kinds.children for informer in self._informers_of(resource)]
@@ -165,8 +166,11 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue()
         show_queue(self._queue)
         self._recorder = Recorder(self._cluster, self._identity)
-        self._applier = Applier(self._cluster, self._store, lambda key: self._queue.add(key, Priority.CHILD))
+        self._applier = Applier(self._cluster, self._store, self._wake_child, self._mark)
         self._domain = self._make_domain(self._store, self._applier, self._apis, self._recorder)
+
+    def _wake_child(self, key: Key) -> None:
+        self._queue.add(key, Priority.CHILD)
 
     async def _drained(self) -> bool:
         """Hand out no more work, and tell whether all that was under way has ended."""

@@ -1,10 +1,10 @@
 """Kubernetes Events: a diary for people, next to the work and never in its way.
 
-`record` takes an Event and returns. One task sends them, one after the other; what does not get through is dropped and
+`record` takes an Event and returns. One task sends them, one after the other. What does not get through is dropped and
 counted, since nothing depends on an Event. The same Event about the same object again, within the hour for which the
-API server keeps it, is told as one that happened several times; an object that has much to tell is cut short.
+API server keeps it, is told as one that happened several times. An object that has much to tell is cut short.
 
-`record` takes an Event and returns. One task sends them, one after the other; what does not get through is dropped and
+Events are made from what was just written (a status, a verdict): a restart, which writes nothing, tells nothing.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.observe import Seen, observe, outdated, read
+from modelservice_operator.observe import Seen, kept_by, observe, outdated, read
 from modelservice_operator.render.children import pin
 from modelservice_operator.rollout.revision import shape
 from modelservice_operator.rollout.situation import Verdict
@@ -241,3 +241,17 @@ def test_a_revision_is_pinned_by_its_config_map() -> None:
 
 def test_a_service_knows_its_name() -> None:
     assert (seen().namespace, seen().name) == ("ml", "m")
+
+
+def marked(body: Body, lease: str) -> Body:
+    return body | {"metadata": body["metadata"] | {"annotations": {names.LEASE: lease}}}
+
+
+def test_the_service_that_carries_requests_says_who_keeps_it_all() -> None:
+    old, new = marked(line(entry("m-1", 1)), "a/old"), marked(line(entry("m-2", 2)), "b/new")
+    runs, serves = marked(deployment("m-1"), "c/runs"), marked(traffic_service("m-1"), "d/serves")
+    assert kept_by("m", children()) == ""
+    assert kept_by("m", children(old, new)) == "b/new"
+    assert kept_by("m", children(old, new, runs)) == "c/runs"
+    assert kept_by("m", children(old, new, runs, serves)) == "d/serves"
+    assert kept_by("m", children(old, runs, traffic_service("m-1"))) == "", "nobody's"
