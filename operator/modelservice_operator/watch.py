@@ -70,7 +70,7 @@ class Watch:
         kopf.on.event(self._resource.group, self._resource.version, self._resource.plural, registry=registry)(handler)
         await kopf.operator(
             registry=registry,
-            settings=_settings(),
+            settings=_settings(scans=not self._namespaces),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
@@ -97,8 +97,11 @@ class _Patiently:
         return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0), itertools.repeat(20.0))
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(*, scans: bool) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    # Who looks after some namespaces need not have the right to list all, for which kopf would ask for ever. Then it
+    # does not follow the definition either: it dies when that goes, and the next process waits until it comes.
+    settings.scanning.disabled = not scans
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.persistence.diffbase_storage = _NoDiffBase()
