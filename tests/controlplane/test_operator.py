@@ -265,7 +265,7 @@ def test_a_crash_that_is_told_once_writes_nothing_at_the_next_tries(
     ):
         kubelet.state_of = lambda _, later=later: crashing(later)  # type: ignore[misc]
         until(lambda later=later: later in json.dumps(services.all("pods")), "the pod has crashed again")  # type: ignore[misc]
-        services.kubectl("annotate", "modelservice", "m", f"look={later[17:19]}")
+        services.kubectl("annotate", "--overwrite", "modelservice", "m", f"look={later[17:19]}")
     until(operator.is_idle, "the operator has looked at everything")
     assert services.condition("Ready")["message"] == told["message"]
     assert operator.writes() == sent
