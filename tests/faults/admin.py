@@ -63,9 +63,14 @@ class Admin:
         return await self._request("GET", path, None, "")
 
     async def items(self, path: str) -> list[Body]:
-        """Read a collection."""
-        found: list[Body] = (await self._request("GET", path, None, ""))["items"]
+        """Read a collection; of a kind that is not served there is nothing."""
+        found: list[Body] = (await self._request("GET", path, None, "", good=(404,))).get("items", [])
         return found
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether there is such an object."""
+        found = await self._request("GET", path, None, "", good=(404,))
+        return found.get("kind") != "Status"
 
     @asynccontextmanager
     async def watch(self, path: str) -> AsyncIterator[AsyncIterator[Body]]:
@@ -98,7 +103,7 @@ class Admin:
         ):
             text = await answer.read()
             assert answer.status < 400 or answer.status in good, f"{method} {path}: {answer.status} {text[:500]!r}"
-            parsed: Body = orjson.loads(text)
+            parsed: Body = orjson.loads(text) if answer.content_type == "application/json" else {}
             return parsed
 
 

@@ -1,8 +1,4 @@
-"""The life of one service, step by step: what its user does.
-
-The ServiceMonitor's coming and going belongs here, as steps before `delete`, once it is a child: install and remove its
-CRD once for all namespaces, and add its collection to `state.py`.
-"""
+"""The life of one service, step by step: what its user does, and what the administrator does around it."""
 
 from __future__ import annotations
 
@@ -10,12 +6,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import yaml
+
+from cluster.definitions import definition
 from faults.admin import Admin, model_service, services
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
 NAME = "m"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_OPTIONAL = ("servicemonitors", "monitoring.coreos.com")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,18 @@ async def _return(admin: Admin, namespace: str) -> None:
     await admin.merge(services(namespace, NAME), {"spec": {"model": {"uri": "file:///models/one"}}})
 
 
+async def _appear(admin: Admin) -> None:
+    manifest = await asyncio.to_thread(definition(*_OPTIONAL).read_text)
+    await admin.apply(f"{_DEFINITIONS}/{'.'.join(_OPTIONAL)}", yaml.safe_load(manifest))
+
+
+async def _vanish(admin: Admin) -> None:
+    path = f"{_DEFINITIONS}/{'.'.join(_OPTIONAL)}"
+    await admin.delete(path)
+    while await admin.exists(path):  # noqa: ASYNC110 (it goes when all that it defines is gone)
+        await asyncio.sleep(0.1)
+
+
 async def _delete(admin: Admin, namespace: str) -> None:
     await admin.delete(services(namespace, NAME))
 
@@ -69,5 +82,7 @@ LIFE = (
     Step("scale", _scale),
     Step("open", _open),
     Step("return", _return),
+    Step("monitors appear", happen=_appear),
+    Step("monitors vanish", happen=_vanish),
     Step("delete", _delete, leaves_nothing=True),
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from faults.admin import Admin
 
+GPU = "nvidia.com/gpu"
 _NODE = "n1"
 _NODES = "/api/v1/nodes"
 _BEAT_SECONDS = 8.0
@@ -45,7 +46,7 @@ async def _live(admin: Admin) -> None:
 
 
 async def _beat(admin: Admin) -> None:
-    amount = {"cpu": "4000", "memory": "4000Gi", "pods": "4000"}
+    amount = {"cpu": "4000", "memory": "4000Gi", "pods": "4000", GPU: "4000"}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now}
     status = {"capacity": amount, "allocatable": amount, "conditions": [ready]}

@@ -34,7 +34,7 @@ _SILENT_SECONDS = 4.0  # longer than the operator under test waits for an answer
 _LAG_SECONDS = 1.5
 _LOST_SECONDS = 0.4
 _REMEMBERED_EVENTS = 200
-_PASSED_ON = ("Authorization", "Content-Type")
+_PASSED_ON = ("Accept", "Authorization", "Content-Type")
 
 
 class Fault(Enum):
@@ -107,9 +107,9 @@ class FaultProxy:
         self._late: dict[str, float] = {}
         self._stale: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
+        self._asked: dict[str, dict[str, str]] = {}  # the lists that the operator asks for, with its headers
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._steps: dict[str, str] = {}
-        self._headers: dict[str, str] = {}
         self._dead = asyncio.Event()
         self.plans: dict[str, dict[Write, Fault]] = defaultdict(dict)
         self.hits: set[tuple[Write, Fault]] = set()
@@ -137,9 +137,11 @@ class FaultProxy:
 
     async def keep_lists(self) -> None:
         """Remember what every list that the operator has asked for says now."""
-        for path in list(self._kept):
-            async with self._http.get(self._server + path, headers=self._headers, ssl=self._tls) as answer:
-                self._kept[path] = await answer.read()
+        self._kept.clear()
+        for path, headers in list(self._asked.items()):
+            async with self._http.get(self._server + path, headers=headers, ssl=self._tls) as answer:
+                if answer.ok:
+                    self._kept[path] = await answer.read()
 
     def killed(self) -> None:
         """Let go of the requests of an operator that is dead; none of them goes on."""
@@ -226,16 +228,16 @@ class FaultProxy:
             return await self._watch(request)
         if "limit" in request.query:
             whole = request.rel_url.without_query_params("limit", "continue")
-            self._headers = {"Authorization": request.headers["Authorization"]}
-            self._kept.setdefault(str(whole), b"")
+            self._asked[str(whole)] = _passed_on(request)
             if stale := self._stale.pop(str(whole), None):
                 return web.Response(body=stale, content_type="application/json")
         return await self._forward(request, b"")
 
     async def _forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url = self._server + request.raw_path
-        async with self._http.request(request.method, url, data=body or None, headers=headers, ssl=self._tls) as answer:
+        async with self._http.request(
+            request.method, url, data=body or None, headers=_passed_on(request), ssl=self._tls
+        ) as answer:
             text = await answer.read()
         passed_on = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
         return web.Response(status=answer.status, body=text, headers=passed_on)
@@ -244,9 +246,8 @@ class FaultProxy:
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         plural = request.path.rsplit("/", 1)[-1]
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         url = self._server + request.raw_path
-        async with self._http.get(url, headers=headers, ssl=self._tls) as answer:
+        async with self._http.get(url, headers=_passed_on(request), ssl=self._tls) as answer:
             if answer.status != 200:
                 return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -323,6 +324,10 @@ class FaultProxy:
                 self.killed()
                 self._end_streams(gone=False)
                 await runner.cleanup()
+
+
+def _passed_on(request: web.Request) -> dict[str, str]:
+    return {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
 
 
 def _title(request: web.Request, body: bytes, target: re.Match[str] | None) -> str:

@@ -15,13 +15,14 @@ Body = dict[str, Any]
 State = dict[str, Any]
 """By kind and name, what is left of each object."""
 
-# Where the label's children live. An optional child gets a line here, and a step of life in life.py.
+# Where the label's children live. An optional child gets a line here, and steps of life in life.py.
 _CHILDREN = {
     "ControllerRevision": "/apis/apps/v1/controllerrevisions",
     "ConfigMap": "/api/v1/configmaps",
     "Deployment": "/apis/apps/v1/deployments",
     "Service": "/api/v1/services",
     "Pod": "/api/v1/pods",
+    "ServiceMonitor": "/apis/monitoring.coreos.com/v1/servicemonitors",
 }
 _SERVICES = "/apis/modelservice.dev/v1alpha1/modelservices"
 _LABELLED = "?labelSelector=modelservice.dev%2Fname"

@@ -27,6 +27,7 @@ _PATTERNS = 3
 _FAULTS_PER_STEP = 3
 _DEATHS_PER_STEP = 1  # a death is everybody's: lives that die at the same time share it
 _NAMESPACES_AT_ONCE = 48
+_PATIENCE_SECONDS = 180  # a step of many lives has a dozen deaths, and each costs a start of the operator
 _NO_WRITE = "no write #1"  # a step in which the operator need not write; what can break are its watches
 
 Triple = tuple[Write, Fault]
@@ -70,7 +71,8 @@ async def pattern(world: World) -> Pattern:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
         states[step.name] = own[0]
     writes = dict.fromkeys(write for namespace, write in world.proxy.writes if namespace in namespaces)
-    return Pattern(states, [*writes, Write(LIFE[-1].name, _NO_WRITE)])
+    silent = {step.name for step in LIFE} - {write.step for write in writes}
+    return Pattern(states, [*writes, *(Write(step, _NO_WRITE) for step in sorted(silent))])
 
 
 def triples(known: Pattern) -> list[Triple]:
@@ -125,7 +127,7 @@ async def live(world: World, known: Pattern, planned: Sequence[Sequence[Triple]]
         def done(seen: dict[str, State], expected: State = expected) -> bool:
             return all(seen.get(namespace, {}) == expected for namespace in plans)
 
-        if await world.until(done) is None:
+        if await world.until(done, patience=_PATIENCE_SECONDS) is None:
             for lost in await _note(world, step, plans, expected, found):
                 del plans[lost]
     found.met |= world.proxy.hits

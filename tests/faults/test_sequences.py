@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from controlplane.kubelet import DIGEST
 from faults.admin import Admin, model_service, services
+from faults.pods import GPU
 from faults.report import IS_FULL
 from faults.state import State, differences, is_settled
 from faults.world import world
-from modelservice_operator.api import canonical, parse
+from modelservice_operator.api import InvalidSpec, canonical, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +44,25 @@ class Edit(NamedTuple):
     value: Any
 
 
+# An edit that breaks a rule of the API, such as `serving` beside a Custom runtime, is left out of its sequence.
+_CUSTOM = {"name": "Custom", "image": "example/server:1", "metricsPath": "/metrics", "metricsPort": 9000}
 _FIELDS: dict[str, list[Any]] = {
     "model.uri": ["file:///models/one", "file:///models/two", "pvc://claim/models/three"],
     "model.name": [None, "other"],
+    "model.digest": [None, DIGEST],
+    "model.trust": [None, "Data", "Native"],
     "replicas": [0, 1, 2],
+    "runtime": [None, {"image": "example/own:1"}, _CUSTOM, _CUSTOM | {"readinessPath": "/r", "livenessPath": "/l"}],
     "runtime.args": [None, ["--drain-delay=1s"]],
     "runtime.port": [None, 8080, 8081],
     "runtime.env": [None, [{"name": "A", "value": "1"}], [{"name": "A", "value": "2"}]],
     "serving.maxBatchSize": [None, 64, 8],
+    "serving.maxBatchDelay": [None, "0s", "5ms"],
+    "serving.maxQueue": [None, 16],
     "serving.requestTimeout": [None, "10s", "500ms"],
+    "accelerator": [None, {"resource": GPU}, {"resource": GPU, "count": 2}],
     "resources.requests.cpu": [None, "1", "1000m", "500m"],
+    "resources.limits.memory": [None, "1Gi", "1024Mi", "2Gi"],
     "startupTimeout": [None, "10m", "1m"],
     "service.type": [None, "ClusterIP", "NodePort"],
     "service.annotations": [None, {"example.com/a": "1"}, {"example.com/a": "2"}],
@@ -94,7 +106,7 @@ def edited(spec: Spec, edit: Edit) -> Spec:
 
 def is_bad(spec: Spec) -> bool:
     """Tell whether the operator cannot act on the spec; the API server takes it."""
-    return "accelerator" in spec or "containers" in (spec.get("podTemplate") or {}).get("spec", {})
+    return "class" in spec.get("accelerator", {}) or "containers" in (spec.get("podTemplate") or {}).get("spec", {})
 
 
 def stories() -> list[list[Spec]]:
@@ -103,7 +115,10 @@ def stories() -> list[list[Spec]]:
     for edits in generated():
         specs: list[Spec] = [{"model": {"uri": "file:///models/one"}, "replicas": 1}]
         for edit in edits:
-            specs.append(edited(mended(specs[-1]), edit))  # what is bad is mended with the edit after it
+            spec = edited(mended(specs[-1]), edit)  # what is bad is mended with the edit after it
+            with suppress(InvalidSpec):
+                meaning(spec)
+                specs.append(spec)
         found.append([*specs, mended(specs[-1])] if is_bad(specs[-1]) else specs)
     return found
 
