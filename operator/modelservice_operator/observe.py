@@ -50,6 +50,7 @@ class Wish:
     shape: Body = field(default_factory=dict)  # its pod-shaping part
     revision: str = ""  # the name of the revision that it describes
     problem: Problem | None = None
+    unknown: tuple[tuple[str | int, ...], ...] = ()  # fields that this version does not know, if that is the problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def read(service: Body) -> Wish:
     try:
         spec = parse(service)
     except InvalidSpec as error:
-        return Wish(service, problem=Problem(Reason.INVALID_SPEC, str(error)))
+        return Wish(service, problem=Problem(Reason.INVALID_SPEC, str(error)), unknown=error.unknown)
     metadata = service["metadata"]
     shape = revision.shape(spec, (metadata.get("annotations") or {}).get(names.RESTART, ""))
     return Wish(service, spec, shape, revision.revision_name(metadata["name"], shape))

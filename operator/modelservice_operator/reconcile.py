@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import events, names
+from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.store import Key, Store
@@ -22,7 +23,7 @@ from modelservice_operator.kube.resources import (
     SERVICES,
     Resource,
 )
-from modelservice_operator.observe import Children, Problem, Seen, kept_by, observe, outdated, read
+from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
 from modelservice_operator.report import changes, says, status
@@ -93,13 +94,13 @@ class Reconciler:
             return None  # the garbage collector removes the children, also while no operator runs
         children = self._children(service)
         if keeper := await self._neighbours.keeper(kept_by(key.name, children)):
-            return await self._leave_alone(key, observe(read(service), children, self._config), keeper)
+            return await self._leave_alone(key, observe(await self._read(service), children, self._config), keeper)
         if self._left_alone.pop(key, None) is not None:
             _log.info("Taken over from another installation")
         return await self._bring(service, children)
 
     async def _bring(self, service: Body, children: Children) -> timedelta | None:
-        wish, is_fresh = read(service), False
+        wish, is_fresh = await self._read(service), False
         for _ in range(_STEPS_AT_ONCE):
             seen = observe(wish, children, self._config)
             plan = decide(seen.situation) if _can_plan(seen) else None
@@ -107,7 +108,7 @@ class Reconciler:
                 fresh, is_fresh = await self._applier.look_again(service), True
                 if fresh is None or "deletionTimestamp" in fresh["metadata"]:
                     return None  # its last event is on its way
-                service, wish, children = fresh, read(fresh), self._children(fresh)
+                service, wish, children = fresh, await self._read(fresh), self._children(fresh)
                 continue
             moved, problem = False, seen.problem
             try:
@@ -127,6 +128,13 @@ class Reconciler:
     def gauges(self) -> str:
         """Return the services' own metrics."""
         return self._gauges.text()
+
+    async def _read(self, service: Body) -> Wish:
+        """Read a ModelService. A field that only a newer CRD knows is no wish as long as nobody has written it."""
+        wish = read(service)
+        if wish.unknown and (fresh := await self._applier.look_again(service)) is not None:
+            return read(without_unwritten(fresh, wish.unknown))  # the store does not keep who has written what
+        return wish
 
     def _children(self, service: Body) -> Children:
         """Return what the ModelService controls; an object that only carries its label is not its child."""

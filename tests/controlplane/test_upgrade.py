@@ -60,22 +60,24 @@ def test_an_upgrade_rolls_no_pod_and_a_restart_that_is_asked_for_rolls_them_thro
         ExitStack() as ends,
     ):
         install_crd(plane)
-        kubectl = kubectl_of(plane)
-        kubectl("create", "namespace", "ml")
-        until(lambda: kubectl("get", "serviceaccounts", "--namespace=ml", "-o", "name"), "the namespace is usable")
-        services = Services(kubectl, "ml")
-        port = ports.free(1)[0]
+        kubectl, port = kubectl_of(plane), ports.free(1)[0]
+        services = Services(kubectl, "default")
+        until(lambda: services.all("serviceaccounts"), "the namespace is usable")
         operator = OperatorProcess(kubectl, plane.kubeconfig, tmp_path, port)
         ends.callback(operator.kill)
         operator.start()
-        services.apply(replicas=2, serving={"maxBatchSize": 8})
+        services.apply(replicas=1, serving={"maxBatchSize": 8})
         services.apply("plain")
         for name in ("m", "plain"):
             services.until("Ready", "True", name=name)
-        before, deployments, [revision] = pods(services), services.template_versions(), services.revisions()
-
         upgraded = next_version(tmp_path)
         kubectl("apply", "--server-side", "-f", "-", stdin=output([*upgraded, "crds"]))
+        until(lambda: "maxPadding" in services.get("modelservice")["spec"]["serving"], "the new default is served")
+        # Between the two, and after a rollback, the older operator goes on with what it knows.
+        services.kubectl("scale", "modelservice", "m", "--replicas=2")
+        until(lambda: services.get("modelservice")["status"]["readyReplicas"] == 2, "two pods serve")
+        services.until("Ready", "True")
+        before, deployments, [revision] = pods(services), services.template_versions(), services.revisions()
         assert operator.stop() == 0
         newer = OperatorProcess(kubectl, plane.kubeconfig, tmp_path, port, program=upgraded)
         ends.callback(newer.kill)

@@ -39,8 +39,10 @@ _ADVICE = {
 class InvalidSpec(ValueError):  # noqa: N818 - the name is the condition's reason
     """The spec cannot be acted on; each sentence names a path and what to do."""
 
-    def __init__(self, *sentences: str) -> None:
+    def __init__(self, *sentences: str, unknown: tuple[tuple[str | int, ...], ...] = ()) -> None:
         self.sentences = sentences
+        self.unknown = unknown
+        """The paths of fields that this version does not know, where nothing else is wrong."""
         super().__init__(". ".join(sentences))
 
 
@@ -52,7 +54,10 @@ def parse(service: Mapping[str, Any]) -> ModelServiceSpec:
     try:
         spec = ModelServiceSpec.model_validate(service.get("spec", {}), by_alias=True, by_name=False)
     except ValidationError as refused:
-        raise InvalidSpec(*map(_sentence, refused.errors(include_url=False))) from None
+        errors = refused.errors(include_url=False)
+        is_newer = all(error["type"] == "extra_forbidden" for error in errors)
+        unknown = tuple(error["loc"] for error in errors) if is_newer else ()
+        raise InvalidSpec(*map(_sentence, errors), unknown=unknown) from None
     if spec.model.name:
         return spec
     return spec.model_copy(update={"model": spec.model.model_copy(update={"name": name})})
