@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.controlplane import ControlPlane
-    from modelservice_operator.kube.resources import Body
+    from modelservice_operator.kube.resources import Body, Name
 
     Kubectl = Callable[..., str]
 
@@ -40,11 +40,13 @@ class Store:
     def __init__(self) -> None:
         self.objects: set[str] = set()
 
-    def replaced(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
-    ) -> None:
+    def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
+        for body in bodies:
+            self.changed(resource, body)
+
+    def replaced(self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None) -> None:
         del resource, resource_version, namespace
-        self.objects = {body["metadata"]["name"] for body in bodies}
+        self.objects &= {name for _, name in names}
 
     def changed(self, _: Resource, body: Body) -> None:
         self.objects.add(body["metadata"]["name"])

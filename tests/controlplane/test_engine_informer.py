@@ -14,7 +14,7 @@ from controlplane.proxy import Proxy
 from modelservice_operator.kube.backoff import Backoff
 from modelservice_operator.kube.credentials import Credentials
 from modelservice_operator.kube.informer import Informer, State
-from modelservice_operator.kube.resources import CONFIG_MAPS, Body, Resource
+from modelservice_operator.kube.resources import CONFIG_MAPS, Body, Name, Resource
 from modelservice_operator.kube.session import Cluster
 from waiting import eventually
 
@@ -35,11 +35,13 @@ class Known:
         self.lists = 0
         self.deletions: list[str] = []
 
-    def replaced(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
-    ) -> None:
-        del resource, resource_version, namespace
-        self.objects = {body["metadata"]["name"]: body["data"]["a"] for body in bodies}
+    def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
+        for body in bodies:
+            self.changed(resource, body)
+
+    def replaced(self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None) -> None:
+        del resource, resource_version
+        self.objects = {name: value for name, value in self.objects.items() if (namespace, name) in names}
         self.lists += 1
 
     def changed(self, _: Resource, body: Body) -> None:

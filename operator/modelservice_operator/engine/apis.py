@@ -22,7 +22,7 @@ from modelservice_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.resources import Body, Name, Resource
     from modelservice_operator.kube.session import Cluster
 
 _NEEDED: Final = frozenset({"create", "delete", "list", "patch", "watch"})
@@ -87,14 +87,16 @@ class OptionalApis:
 
     # -- what the definitions' informer tells
 
-    def replaced(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
-    ) -> None:
-        """Take the list of all definitions."""
-        del resource, resource_version, namespace
-        self._defined = {}
+    def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
+        """Take some of all definitions."""
+        del resource
         for body in bodies:
             self._take(body, is_there=True)
+
+    def replaced(self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None) -> None:
+        """Forget the definitions that the list did not have."""
+        del resource, resource_version, namespace
+        self._defined = {name: is_there for name, is_there in self._defined.items() if ("", name) in names}
         self.ask()
 
     def changed(self, resource: Resource, body: Body) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
-    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.resources import Body, Name, Resource
     from modelservice_operator.kube.session import Cluster
 
     Deliver: TypeAlias = Callable[[str | None, Body], None]
@@ -278,11 +278,14 @@ class Operator:
             for namespace in self._namespaces
         ]
 
-    def replaced(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
-    ) -> None:
-        """Take a whole list."""
-        self._wake(self._store.replace(resource, bodies, resource_version, namespace), Priority.RESYNC)
+    def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
+        """Take a part of a list."""
+        for body in bodies:
+            self._wake(self._store.upsert(resource, body), Priority.RESYNC)
+
+    def replaced(self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None) -> None:
+        """Take the end of a list."""
+        self._wake(self._store.prune(resource, names, resource_version, namespace), Priority.RESYNC)
         if resource in self._kinds.optional:
             self._apis.ask()
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
+from modelservice_operator.kube.resources import name_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.resources import Body, Name, Resource
 
 _GRAVES_KEPT: Final = 10_000
 
@@ -141,14 +143,21 @@ class Store:
     ) -> set[Key]:
         """Take a whole list (of one namespace, or of all); what it lacks was deleted while nobody watched."""
         touched: set[Key] = set()
-        listed: set[_Ref] = set()
+        names: set[Name] = set()
         for body in bodies:
-            listed.add(_ref(resource, body))
+            names.add(name_of(body))
             touched |= self.upsert(resource, body)
+        return touched | self.prune(resource, names, resource_version, namespace)
+
+    def prune(
+        self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None = None
+    ) -> set[Key]:
+        """Take the names of a whole list, whose objects were taken; what it lacks was deleted while nobody watched."""
+        touched: set[Key] = set()
         version = int(resource_version)
         for ref, entry in list(self._entries.items()):
             in_scope = ref.resource == resource and namespace in (None, ref.namespace)
-            if in_scope and ref not in listed and entry.version <= version:
+            if in_scope and (ref.namespace, ref.name) not in names and entry.version <= version:
                 self._bury(ref, version)
                 touched |= {entry.key} if entry.key is not None else set()
         return touched
@@ -187,7 +196,9 @@ class Store:
         self._graves.pop(ref, None)
         key = Key(ref.namespace, ref.name) if ref.resource == self._services else self.owner_key(body)
         metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
-        entry = self._entries[ref] = _Entry(version, key, orjson.dumps(body | {"metadata": metadata}))
+        # A copy, because the buffers of orjson's own answers are three times as long as what is in them (3.13).
+        json = bytes(memoryview(orjson.dumps(body | {"metadata": metadata})))
+        entry = self._entries[ref] = _Entry(version, key, json)
         if key is not None and ref.resource != self._services:
             self._by_key.setdefault(key, set()).add(ref)
         return entry
@@ -208,7 +219,7 @@ class Store:
 
 
 def _ref(resource: Resource, body: Body) -> _Ref:
-    return _Ref(resource, body["metadata"]["namespace"], body["metadata"]["name"])
+    return _Ref(resource, *name_of(body))
 
 
 def _version(body: Body) -> int:

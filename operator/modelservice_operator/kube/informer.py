@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from modelservice_operator.kube.backoff import Backoff
 from modelservice_operator.kube.errors import Forbidden, Gone, KubeError, NotFound, Unavailable
+from modelservice_operator.kube.resources import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from modelservice_operator.kube.resources import Body, Resource
+    from modelservice_operator.kube.resources import Body, Name, Resource
     from modelservice_operator.kube.session import Cluster
 
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=30)
@@ -31,10 +32,11 @@ _log = logging.getLogger(__name__)
 class Listener(Protocol):
     """Who wants to know. Called on the event loop, so it must be quick."""
 
-    def replaced(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None
-    ) -> None:
-        """All objects of the kind (in the namespace, or in all), as they were at the version."""
+    def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
+        """Some of all objects of the kind."""
+
+    def replaced(self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None) -> None:
+        """Names of all objects of the kind (in the namespace, or in all) at the version, each of which was listed."""
 
     def changed(self, resource: Resource, body: Body) -> None:
         """One object was added or changed."""
@@ -106,9 +108,14 @@ class Informer:
                 await self._wait(error)
 
     async def _list(self) -> None:
-        listing = await self._cluster.list(self.resource, namespace=self.namespace, selector=self._selector)
-        self._listener.replaced(self.resource, listing.items, listing.resource_version, self.namespace)
-        self._heard_from_server(listing.resource_version)
+        names: set[Name] = set()
+        version = ""
+        async for page in self._cluster.pages(self.resource, namespace=self.namespace, selector=self._selector):
+            self._listener.listed(self.resource, page.items)
+            names.update(map(name_of, page.items))
+            version = page.resource_version
+        self._listener.replaced(self.resource, names, version, self.namespace)
+        self._heard_from_server(version)
         self.listed.set()
 
     async def _watch(self) -> None:

@@ -9,6 +9,10 @@ Body: TypeAlias = dict[str, Any]
 """An object as the API server speaks it: plain JSON."""
 
 
+Name: TypeAlias = tuple[str, str]
+"""Namespace (empty for what is in none) and name of an object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One kind of object: what a manifest calls it and what a URL calls it."""
@@ -75,3 +79,9 @@ _KNOWN = {
 def resource_of(body: Body) -> Resource:
     """Tell which resource a manifest or an object is of."""
     return _KNOWN[body["apiVersion"], body["kind"]]
+
+
+def name_of(body: Body) -> Name:
+    """Name an object among those of its kind."""
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
