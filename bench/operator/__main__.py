@@ -86,8 +86,10 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
                 before, number = await _replayed(here, recording, size, tried)
                 tried = best = [number]
                 run = await _operated(here, size, recording)
-                if size == options.sizes[-1] and turn == 0:
-                    numbers |= await _resident(here)
+                if turn == 0 and size in (options.sizes[-1], options.largest):
+                    found, rss_mb = await _resident(here, changes=_CHANGES if size == options.sizes[-1] else 0)
+                    numbers |= found if size == options.sizes[-1] else {f"{what}_{size}": found[what] for what in found}
+                    run = replace(run, rss_mb=max(run.rss_mb, rss_mb))
                 after, _ = await _replayed(here, recording, size, best)
                 runs.append(replace(run, bare_seconds=(before + after) / 2))
                 _say(f"  {runs[-1].ratio:.3f} of the bare client's time")
@@ -139,33 +141,35 @@ async def _operated(here: Lab, size: int, recording: bare.Recording | None) -> R
     return run
 
 
-async def _resident(here: Lab) -> dict[str, float]:
-    """Start the operator again on services that it has brought up before, then change one after the other."""
+async def _resident(here: Lab, *, changes: int) -> tuple[dict[str, float], float]:
+    """Start the operator again on services that it has brought up, change some; tell also the memory that it took."""
     operator = Operator(here)
     try:
         quiet = await operator.until_quiet(here.size)
         numbers = {"restart_seconds": round(quiet - operator.spawned, 2), "restart_writes": operator.writes()}
-        latencies = sorted(await _changes(here))
+        if changes:
+            latencies = sorted(await _changes(here, changes))
+            for percent in (50, 99):
+                numbers[f"change_p{percent}_ms"] = round(latencies[len(latencies) * percent // 100 - 1] * 1000, 1)
+        rss_mb = operator.most_memory_mb()
     finally:
         operator.stop()
-    for percent in (50, 99):
-        numbers[f"change_p{percent}_ms"] = round(latencies[len(latencies) * percent // 100 - 1] * 1000, 1)
-    _say(f"  resident: {numbers}")
-    return numbers
+    _say(f"  resident: {numbers}, {rss_mb:.0f} MB")
+    return numbers, rss_mb
 
 
-async def _changes(here: Lab) -> list[float]:
+async def _changes(here: Lab, number: int) -> list[float]:
     """Scale services, one at a time; the time runs from the user's request to the news of the changed Deployment."""
     latencies = []
     async with (
         Admin.of(here.plane) as admin,
         admin.watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments") as deployments,
     ):
-        for number in range(0, here.size, -(-here.size // _CHANGES)):
+        for each in map(name, range(0, here.size, -(-here.size // number))):
             begun = time.perf_counter()
-            asked = asyncio.create_task(admin.merge(services(NAMESPACE, name(number)), {"spec": {"replicas": 2}}))
+            asked = asyncio.create_task(admin.merge(services(NAMESPACE, each), {"spec": {"replicas": 2}}))
             async for deployment in deployments:
-                if deployment["metadata"]["labels"]["modelservice.dev/name"] == name(number):
+                if deployment["metadata"]["labels"]["modelservice.dev/name"] == each:
                     break
             latencies.append(time.perf_counter() - begun)
             await asked
