@@ -234,7 +234,7 @@ class Connection(HttpToolsProtocol):
             return  # the parser stops here and tells so
         self._in_head = self._head_begun = False
         self._undigested = 0
-        if self._deaf:
+        if self._deaf or self.transport.is_closing():
             return
         url = self.url
         if self._terms.fast and url.endswith(b"/infer") and self.parser.get_method() == b"POST" and _is_plain(url):
@@ -313,6 +313,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, problem: RequestError) -> None:
         """Answer what is no request, after those before it, and close."""
+        if self._deaf or self.transport.is_closing():
+            return  # something before it has been the last
         self._deaf = True
         newest = cast("Cycle | None", self.cycle)
         if isinstance(newest, Exchange) and not newest.complete:
@@ -410,6 +412,7 @@ class Connection(HttpToolsProtocol):
 
     def _say_farewell(self) -> None:
         """Close; but where the client may still be sending, first hear it out: a reset would destroy the answer."""
+        self.pipeline.clear()
         if not self._deaf or not self.transport.can_write_eof():
             self.transport.close()
             return
