@@ -66,12 +66,22 @@ class World:
         return lines[-1].partition(f"{KIND} ")[2] if lines else ""
 
     def apply(self, *names: str, **spec: object) -> None:
-        """Apply services, and wait until nothing is left to be done for them."""
+        """Apply services without pods, which nothing changes later, and wait until no more is to be done for them."""
         for name in names:
             body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
-            self.kubectl("apply", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}} | spec})
-        made = {f"{name}-metrics" for name in names}
-        until(lambda: made <= self.names("services") and self.operator.is_idle(), f"{names} have all their children")
+            wanted = {"model": {"uri": "file:///models/m"}, "replicas": 0}
+            self.kubectl("apply", "-f", "-", stdin=body | {"spec": wanted | spec})
+        until(lambda: all(map(self.is_settled, self.services())) and self.operator.is_idle(), "all is settled")
+
+    def services(self) -> list[Object]:
+        found: list[Object] = json.loads(self.kubectl("get", "modelservices", "-o", "json"))["items"]
+        return found
+
+    def is_settled(self, service: Object) -> bool:
+        """Tell whether the latest spec is in force, or cannot be."""
+        conditions = {each["type"]: each["status"] for each in service["status"].get("conditions", ())}
+        is_current = service["status"]["observedGeneration"] == service["metadata"]["generation"]
+        return is_current and "True" in {conditions.get("Ready"), conditions.get("Stalled")}
 
     def names(self, kind: str) -> set[str]:
         return {name.partition("/")[2] for name in self.kubectl("get", kind, "-o", "name").split()}
@@ -84,8 +94,8 @@ class World:
         until(lambda: self.monitors().keys() == {*services} and self.operator.is_idle(), f"{services} are monitored")
 
     def condition(self, name: str, kind: str) -> Object:
-        status = json.loads(self.kubectl("get", "modelservice", name, "-o", "json"))["status"]
-        return next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
+        [service] = [each for each in self.services() if each["metadata"]["name"] == name]
+        return next((each for each in service["status"]["conditions"] if each["type"] == kind), {})
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +187,7 @@ def test_a_foreign_service_monitor_of_the_name_is_left_alone_and_named(world: Wo
     world.kubectl("create", "-f", "-", stdin=foreign | {"spec": {"endpoints": [], "selector": {}}})
     before = world.monitors()
     world.apply("m")
-    stalled = until(lambda: world.condition("m", "Stalled"), "the service is stalled")
+    stalled = world.condition("m", "Stalled")
     assert stalled["reason"] == "NameConflict"
     assert "ServiceMonitor 'm-metrics'" in stalled["message"]
     assert "prometheus.io/scrape" in world.kubectl("get", "service", "m-metrics", "-o", "json")

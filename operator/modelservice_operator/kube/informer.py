@@ -146,6 +146,7 @@ class Informer:
         state = known.get(type(error), State.RECONNECTING)
         seconds = max(self._backoff.seconds(self._failures), error.retry_after or 0.0)
         if (state, error.message) != (self.state, self.words):  # say it once, not at each try
-            _log.warning("%s %s: %s", self, state.value, error.message)
+            level = logging.INFO if state is State.ABSENT else logging.WARNING  # an API that goes alarms nobody
+            _log.log(level, "%s %s: %s", self, state.value, error.message)
         self.state, self.words = state, error.message
         await asyncio.sleep(seconds)
