@@ -147,7 +147,12 @@ class Cluster:
         async with self._exchange(
             "watch", resource, "GET", resource.path(namespace), params=params, limits=_WATCH
         ) as response:
-            yield _events(response)
+            try:
+                yield _events(response)
+            finally:
+                # Who leaves a stream wants no more of it; a TLS connection would wait for the server's goodbye.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def apply(self, resource: Resource, manifest: Body, *, force: bool, dry_run: bool = False) -> Body:
         """Apply a manifest on the server's side and return the object that results.
