@@ -97,14 +97,19 @@ class Admin:
     ) -> Body:
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": content_type} if data is not None else {}
-        async with (
-            self._slots,
-            self._http.request(method, self._url + path, data=data, headers=headers, ssl=self._tls) as answer,
-        ):
-            text = await answer.read()
-            assert answer.status < 400 or answer.status in good, f"{method} {path}: {answer.status} {text[:500]!r}"
-            parsed: Body = orjson.loads(text) if answer.content_type == "application/json" else {}
-            return parsed
+        while True:
+            async with (
+                self._slots,
+                self._http.request(method, self._url + path, data=data, headers=headers, ssl=self._tls) as answer,
+            ):
+                text = await answer.read()
+            if answer.status != 429:
+                break
+            # Asked to come back: of a kind whose definition has just come, whose storage is not ready yet.
+            await asyncio.sleep(float(answer.headers.get("Retry-After", "1")))
+        assert answer.status < 400 or answer.status in good, f"{method} {path}: {answer.status} {text[:500]!r}"
+        parsed: Body = orjson.loads(text) if answer.content_type == "application/json" else {}
+        return parsed
 
 
 async def _objects(answer: aiohttp.ClientResponse) -> AsyncIterator[Body]:
