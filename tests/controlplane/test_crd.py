@@ -182,7 +182,7 @@ def test_an_unseen_object_says_so_whatever_its_author_claims(rest: Rest, namespa
 def test_only_the_leaf_defaults_are_stored(rest: Rest, namespace: str) -> None:
     _, answer = create(rest, namespace, spec(serving={"maxQueue": 8}))
     assert answer["spec"] == {
-        "model": {"uri": "pvc://models/digits"},
+        "model": {"uri": "pvc://models/digits", "trust": "Data"},
         "serving": {"maxBatchSize": 64, "maxBatchDelay": "0s", "maxQueue": 8, "requestTimeout": "10s"},
         "startupTimeout": "10m",
     }
