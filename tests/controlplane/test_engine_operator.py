@@ -1,4 +1,4 @@
-"""What ends the operator's process: a watch of the services that hears nothing, or that has ended."""
+"""A watch of the services that misses something, that hears nothing, or that has ended."""
 
 from __future__ import annotations
 
@@ -11,35 +11,92 @@ from cluster import ports
 from modelservice_operator import names
 from modelservice_operator.engine import operator
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
+from modelservice_operator.kube.errors import NotFound
 from modelservice_operator.kube.resources import CONFIG_MAPS, MODEL_SERVICES
 
 if TYPE_CHECKING:
     from modelservice_operator.engine.operator import Deliver, Watch
-    from modelservice_operator.engine.store import Key
+    from modelservice_operator.engine.store import Key, Store
+    from modelservice_operator.kube.resources import Body
     from modelservice_operator.kube.session import Cluster
 
 KINDS = Kinds(services=MODEL_SERVICES, children=(CONFIG_MAPS,), optional=(), label=names.NAME)
 
 
-class Idle:
-    """Finds nothing to be done for any service."""
+class Mourner:
+    """Waits until a service is gone from the store; until then it may fail as a write to something absent does."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.mourns = asyncio.Event()
+
+    def about(self, store: Store, *_: object) -> Mourner:
+        self.store = store
+        return self
 
     async def __call__(self, key: Key) -> None:
-        del key
+        if self.store.service(key) is None:
+            self.mourns.set()
+        elif self.fails:
+            raise NotFound("not found")
 
     def gauges(self) -> str:
         return ""
 
 
-async def life(cluster: Cluster, namespace: str, watch: Watch) -> None:
-    """Run an operator in a namespace that has a service, until it ends by itself."""
+async def created(cluster: Cluster, namespace: str, name: str) -> Body:
     body: dict[str, Any] = {"apiVersion": MODEL_SERVICES.api_version, "kind": MODEL_SERVICES.kind}
-    metadata = {"name": "m", "namespace": namespace}
-    await cluster.create(MODEL_SERVICES, body | {"metadata": metadata, "spec": {"model": {"uri": "file:///m"}}})
-    listen = "127.0.0.1", ports.free(1)[0]
-    subject = Operator(cluster, KINDS, watch=watch, domain=lambda *_: Idle(), namespaces=[namespace], listen=listen)
+    metadata = {"name": name, "namespace": namespace}
+    return await cluster.create(MODEL_SERVICES, body | {"metadata": metadata, "spec": {"model": {"uri": "file:///m"}}})
+
+
+async def life(cluster: Cluster, namespace: str, watch: Watch, domain: Mourner | None = None) -> None:
+    """Run an operator in a namespace that has a service until it ends by itself."""
+    await created(cluster, namespace, "m")
+    subject = Operator(
+        cluster,
+        KINDS,
+        watch=watch,
+        domain=(domain or Mourner()).about,
+        namespaces=[namespace],
+        listen=("127.0.0.1", ports.free(1)[0]),
+    )
     async with asyncio.timeout(60):
         await subject.run()
+
+
+class Seen(Exception):  # noqa: N818 (no error: it ends an operator whose test has seen all)
+    """What was waited for has happened."""
+
+
+async def test_a_service_deleted_while_the_watch_began_anew_is_soon_gone(cluster: Cluster, namespace: str) -> None:
+    survivor, mourner = await created(cluster, namespace, "survivor"), Mourner()
+
+    async def with_a_gap(deliver: Deliver) -> None:
+        await deleted(cluster, namespace)
+        deliver(None, survivor)
+        await mourner.mourns.wait()
+        raise Seen
+
+    with pytest.raises(Seen):
+        await life(cluster, namespace, with_a_gap, mourner)
+
+
+async def test_a_service_that_turns_out_to_be_absent_is_soon_gone(cluster: Cluster, namespace: str) -> None:
+    mourner = Mourner(fails=True)
+
+    async def silent(_: Deliver) -> None:
+        await deleted(cluster, namespace)
+        await mourner.mourns.wait()
+        raise Seen
+
+    with pytest.raises(Seen):
+        await life(cluster, namespace, silent, mourner)
+
+
+async def deleted(cluster: Cluster, namespace: str) -> None:
+    service = await cluster.get(MODEL_SERVICES, namespace, "m")
+    await cluster.delete(MODEL_SERVICES, namespace, "m", uid=service["metadata"]["uid"])
 
 
 async def test_a_watch_that_hears_nothing_of_what_a_list_has_found_ends_the_operator(

@@ -31,7 +31,7 @@ from modelservice_operator.engine.queue import Priority, WorkQueue
 from modelservice_operator.engine.recorder import Recorder
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.kube.backoff import Backoff
-from modelservice_operator.kube.errors import KubeError
+from modelservice_operator.kube.errors import KubeError, NotFound
 from modelservice_operator.kube.informer import Informer
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ _WORKERS: Final = 8  # the API server is the bottleneck: more only wait longer (
 _DRAIN_SECONDS: Final = 10.0
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
 _SERVICES_LIST_SECONDS: Final = 300.0
+_GAP_SECONDS: Final = 2.0  # one list for all the signs of one gap
 _BLIND_AFTER_SECONDS: Final = 60.0
 _OPTIONAL_LISTED_SECONDS: Final = 15.0  # nothing is held up for longer by a kind that is not needed
 _MAKE_ANEW_SECONDS: Final = 0.2
@@ -136,6 +137,8 @@ class Operator:
         self._services_listed: float | None = None
         self._services_problem = "have not been listed yet"
         self._owed_since: float | None = None
+        self._gap = asyncio.Event()
+        """There are signs that the services' watch has missed something."""
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -254,6 +257,8 @@ class Operator:
             again = await self._domain(key)
         except KubeError as error:
             # Expected at any time, and said by the server itself: a line is enough.
+            if isinstance(error, NotFound):
+                self._gap.set()  # perhaps it is the service that is not there
             seconds = self._queue.retry(key, at_least=error.retry_after or 0.0)
             RECONCILE_ERRORS.labels(type(error).__name__).inc()
             _log.warning("Looking again in %.1f s, because of %s: %s", seconds, type(error).__name__, error.message)
@@ -307,6 +312,8 @@ class Operator:
 
     def _deliver(self, kind: str | None, body: Body) -> None:
         self._owed_since = None
+        if kind is None:
+            self._gap.set()  # the watch has begun anew
         take = self._store.remove if kind == "DELETED" else self._store.upsert
         self._wake(take(self._kinds.services, body), Priority.RESYNC if kind is None else Priority.USER)
 
@@ -336,9 +343,17 @@ class Operator:
                 return
 
     async def _list_services_now_and_then(self) -> NoReturn:
-        """Find deletions that happened in a gap of the watch, which tells nobody of them."""
+        """Find deletions that happened in a gap of the watch, which tells nobody of them.
+
+        Soon after the signs of a gap, for the children of a deleted service are made and collected over and over.
+        """
         while True:
-            await asyncio.sleep(_SERVICES_LIST_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311 (spreads the load)
+            with suppress(TimeoutError):
+                seconds = _SERVICES_LIST_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 (spreads the load)
+                async with asyncio.timeout(seconds):
+                    await self._gap.wait()
+                await asyncio.sleep(_GAP_SECONDS)
+            self._gap.clear()
             await self._list_services()
 
     async def _watchdog(self) -> None:
