@@ -16,6 +16,8 @@ from cluster.errors import ClusterError
 
 MARK = "MODELSERVICE_CLUSTER_DIRECTORY"
 _PATIENCE_SECONDS = 20.0
+_LOOKS = 10
+_FLAGS, _IS_KERNEL_THREAD = 5, 0x00200000  # proc_pid_stat(5); PF_KTHREAD
 
 
 def marked(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -53,11 +55,20 @@ def find(directory: Path) -> list[int]:
 
 def _carries(process: Path, directory: Path) -> bool:
     try:
-        if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-            return False  # it has ended; only its parent has not looked yet
-        return f"{MARK}={directory.resolve()}".encode() in process.joinpath("environ").read_bytes().split(b"\0")
+        return f"{MARK}={directory.resolve()}".encode() in _environment(process).split(b"\0")
     except OSError:  # gone meanwhile, or another user's
         return False
+
+
+def _environment(process: Path) -> bytes:
+    """Return what a process has in its environment; nothing of one that has ended and waits for its parent to look."""
+    for _ in range(_LOOKS):
+        state, *others = process.joinpath("stat").read_text().rpartition(")")[2].split()
+        environment = process.joinpath("environ").read_bytes()
+        if environment or state in "ZX" or int(others[_FLAGS]) & _IS_KERNEL_THREAD:
+            return b"" if state in "ZX" else environment
+        time.sleep(0.01)  # in the middle of an exec there is no environment
+    return b""
 
 
 def is_first_of_a_namespace(pid: int) -> bool:

@@ -44,6 +44,16 @@ def test_an_ended_process_that_nobody_reaped_counts_as_gone(tmp_path: Path) -> N
     ended.wait(timeout=5)
 
 
+def test_a_process_that_turns_into_another_program_is_found_all_the_time(tmp_path: Path) -> None:
+    restless = tmp_path / "restless"
+    restless.write_text('#!/bin/sh\nexec "$0"\n')
+    restless.chmod(0o755)
+    process = processes.spawn([restless], directory=tmp_path, log=tmp_path / "log", outlives_us=False)
+    assert all(processes.find(tmp_path) == [process.pid] for _ in range(200))
+    processes.kill_all(tmp_path)
+    process.wait(timeout=5)
+
+
 def test_a_process_of_this_namespace_is_not_the_first_of_another(tmp_path: Path) -> None:
     ours = sleeper(tmp_path / "one")
     assert not processes.is_first_of_a_namespace(ours.pid)
