@@ -57,6 +57,7 @@ def _fail(error: ModelError, path: Path | None, code: int) -> int:
 def _serve(options: argparse.Namespace) -> int:
     compute_in_one_thread()  # before anything imports numpy
     from model_server.artefact.card import Trust  # noqa: PLC0415
+    from model_server.precision import Precision  # noqa: PLC0415
     from model_server.serve import Options, serve  # noqa: PLC0415  # other commands start without a web server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -72,6 +73,7 @@ def _serve(options: argparse.Namespace) -> int:
             processes=options.processes,
             digest_file=options.digest_file,
             trust=Trust(options.trust),
+            precision=Precision(options.precision),
             limits=Limits(
                 max_batch_size=options.max_batch_size,
                 max_batch_delay_seconds=options.max_batch_delay,
@@ -177,6 +179,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         choices=["Data", "Native"],
         default="Data",
         help="what the model may do: be read, or run code of its own",
+    )
+    add(
+        "--precision",
+        choices=["Auto", "Float32", "BFloat16"],
+        default="Auto",
+        help="the numbers that the model computes in; Auto: what holds the golden outputs and is fastest here",
     )
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
     add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")

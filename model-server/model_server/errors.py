@@ -46,3 +46,8 @@ class RequestError(Exception):
         self.status = status
         self.message = message
         self.headers = headers
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the stack that torch tells after it, and without a full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

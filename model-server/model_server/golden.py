@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_server.errors import ModelError, Reason
+from model_server.precision import BFLOAT16_TOLERANCE, Precision, largest_error
 from model_server.protocol.datatypes import FREE, Array, Arrays, Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_golden(path: Path, signature: Signature) -> Golden | None:
     return Golden(path, inputs, outputs)
 
 
-def hold_golden(golden: Golden, answers: Arrays, signature: Signature) -> None:
-    """Refuse a model whose answers are not the golden outputs."""
+def hold_golden(golden: Golden, answers: Arrays, signature: Signature, precision: Precision) -> None:
+    """Refuse a model whose answers are not the golden outputs, as near as its precision can come to them."""
     for spec, answer, right in zip(signature.outputs, answers, golden.outputs, strict=True):
         if answer.shape != right.shape:
             message = (
@@ -58,12 +59,18 @@ def hold_golden(golden: Golden, answers: Arrays, signature: Signature) -> None:
                 f" {list(answer.shape)}."
             )
             raise ModelError(Reason.INVALID, message)
-        if not np.allclose(answer, right, rtol=RTOL, atol=ATOL, equal_nan=True):
+        if not _holds(answer, right, precision):
             worst = float(np.max(np.abs(answer.astype(np.float64) - right.astype(np.float64))))
             message = (
                 f"The model does not give its golden outputs: {spec.name} is off by up to {worst:.3g} ({golden.path})."
             )
             raise ModelError(Reason.INVALID, message)
+
+
+def _holds(answer: Array, right: Array, precision: Precision) -> bool:
+    if precision is Precision.BFLOAT16:
+        return largest_error((answer,), (right,)) <= BFLOAT16_TOLERANCE
+    return np.allclose(answer, right, rtol=RTOL, atol=ATOL, equal_nan=True)
 
 
 def simplest_inputs(signature: Signature) -> Arrays:

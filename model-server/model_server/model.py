@@ -14,9 +14,10 @@ import torch
 
 from model_server.artefact.card import CARD, GOLDEN, Card, Trust, read_card, specs
 from model_server.artefact.digest import content_of, parse_digest
-from model_server.errors import ModelError, Reason
+from model_server.errors import ModelError, Reason, first_line
 from model_server.formats import build_module, torch_type
-from model_server.golden import hold_golden, read_golden, simplest_inputs
+from model_server.golden import Golden, hold_golden, read_golden, simplest_inputs
+from model_server.precision import Choice, Precision, choose
 from model_server.program.run import ProgramModule
 from model_server.protocol.datatypes import Array, Arrays, Signature
 
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model."""
+    """A model that has proven itself."""
 
     card: Card
     signature: Signature
     digest: str
     forward: Forward
-    prove: Callable[[], None]  # raises ModelError unless the model gives its golden outputs
+    choice: Choice
+    prove: Callable[[], None]
+    """Raises ModelError unless the model still gives its golden outputs: in another process, for example."""
 
     @property
     def platform(self) -> str:
@@ -50,17 +53,58 @@ class Model:
         return self.digest.removeprefix("sha256:")[:12]
 
 
-def load(directory: Path, digest_file: Path | None = None, trust: Trust = Trust.DATA) -> Model:
-    """Check the digest and load the model; what is loaded must be proven before it is served."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is read, but not proven."""
+
+    directory: Path
+    card: Card
+    digest: str
+    trust: Trust
+    wanted: Precision
+    built: Built
+
+    def proven(self) -> Model:
+        """Run it on its golden inputs, or on the simplest, and choose its precision; raises ModelError if it fails."""
+        signature = Signature(specs(self.card.inputs), specs(self.card.outputs))
+        golden = read_golden(self.directory / GOLDEN, signature)
+        inputs = golden.inputs if golden else simplest_inputs(signature)
+        full = _forward(self.built, signature)
+        _prove(full, signature, inputs, golden, Precision.FLOAT32)
+        if isinstance(self.built.module, ProgramModule):
+            self.built.module.hold_still(*map(torch.from_numpy, map(_owned, inputs)))
+        reduced = partial(self._reduced, signature)
+        forward, choice = choose(self.wanted, full, reduced, inputs, golden.outputs if golden else None)
+        prove = partial(_prove, forward, signature, inputs, golden, choice.precision)
+        return Model(self.card, signature, self.digest, forward, choice, prove)
+
+    def _reduced(self, signature: Signature) -> Forward:
+        """Read the model once more, in bfloat16: converting what is loaded would lose what it falls back to."""
+        if self.card.format == "python":
+            message = "a handler computes in what it likes"
+            raise ValueError(message)
+        built = build_module(self.card, self.directory, self.trust)
+        return _forward(built._replace(module=built.module.to(torch.bfloat16)), signature, torch.bfloat16)
+
+
+def load(
+    directory: Path,
+    digest_file: Path | None = None,
+    trust: Trust = Trust.DATA,
+    precision: Precision = Precision.AUTO,
+) -> Model:
+    """Read a model directory, and prove what it holds."""
+    return read(directory, digest_file, trust, precision).proven()
+
+
+def read(directory: Path, digest_file: Path | None, trust: Trust, precision: Precision) -> Loaded:
+    """Check the digest and read the model."""
     use_one_thread()
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory; name one that holds {CARD}.")
     digest = _checked_digest(directory, digest_file)
     card = read_card(directory)
-    signature = Signature(specs(card.inputs), specs(card.outputs))
-    built = build_module(card, directory, trust)
-    forward = _forward(built, signature)
-    return Model(card, signature, digest, forward, partial(_prove, built, forward, signature, directory / GOLDEN))
+    return Loaded(directory, card, digest, trust, precision, build_module(card, directory, trust))
 
 
 def use_one_thread() -> None:
@@ -81,11 +125,13 @@ def _checked_digest(directory: Path, digest_file: Path | None) -> str:
     return digest
 
 
-def _forward(built: Built, signature: Signature) -> Forward:
+def _forward(built: Built, signature: Signature, numbers: torch.dtype = torch.float32) -> Forward:
     module = built.module
     in_types = [torch_type(spec.datatype.name) for spec in signature.inputs]
     if not built.keeps_datatypes:  # clients may send pixels as bytes
-        in_types = [torch.float32] * len(in_types)
+        in_types = [numbers] * len(in_types)
+    elif numbers is not torch.float32:
+        in_types = [numbers if dtype.is_floating_point else dtype for dtype in in_types]
     out_types = [torch_type(spec.datatype.name) for spec in signature.outputs]
 
     @torch.inference_mode()
@@ -107,29 +153,14 @@ def _owned(array: Array) -> Array:
     return np.require(array, requirements=("C", "A", "W"))
 
 
-def _prove(built: Built, forward: Forward, signature: Signature, path: Path) -> None:
-    """Run the model once: on its golden inputs, or on the simplest."""
-    golden = read_golden(path, signature)
-    inputs = golden.inputs if golden else simplest_inputs(signature)
-    answers = _run_once(forward, signature, inputs)
-    if isinstance(built.module, ProgramModule):
-        built.module.hold_still(*map(torch.from_numpy, map(_owned, inputs)))
-    if golden:
-        hold_golden(golden, answers, signature)
-
-
-def _run_once(forward: Forward, signature: Signature, inputs: Arrays) -> Arrays:
+def _prove(forward: Forward, signature: Signature, inputs: Arrays, golden: Golden | None, precision: Precision) -> None:
     try:
         answers = forward(inputs)
     except Exception as error:
-        raise ModelError(Reason.INVALID, f"The model fails on its first input: {_sentence(error)}") from error
+        raise ModelError(Reason.INVALID, f"The model fails on its first input: {first_line(error)}.") from error
     for spec, answer in zip(signature.outputs, answers, strict=True):
         if not spec.admits(answer.shape) or len(answer) != len(inputs[0]):
             message = f"Output {spec.name!r} has the shape {list(answer.shape)}; model.json says {list(spec.shape)}."
             raise ModelError(Reason.INVALID, message)
-    return answers
-
-
-def _sentence(error: Exception) -> str:
-    """Take the first line: torch tells the user's stack after it."""
-    return f"{str(error).strip().partition(chr(10))[0].rstrip('.')}."
+    if golden:
+        hold_golden(golden, answers, signature, precision)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model_server.errors import ModelError, Reason
+from model_server.errors import ModelError, Reason, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def load_torchscript(path: Path) -> torch.nn.Module:
             warnings.simplefilter("ignore", FutureWarning)  # it is deprecated, which its user knows
             module: torch.nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
-        raise ModelError(Reason.INVALID, f"{path} cannot be loaded as TorchScript: {_first_line(error)}") from error
+        raise ModelError(Reason.INVALID, f"{path} cannot be loaded as TorchScript: {first_line(error)}.") from error
     return module.eval()
 
 
@@ -37,7 +37,7 @@ def load_exported(path: Path) -> torch.nn.Module:
     try:
         return torch.export.load(path).module()
     except Exception as error:  # whatever the file makes torch do
-        raise ModelError(Reason.INVALID, f"{path} cannot be loaded by torch: {_first_line(error)}") from error
+        raise ModelError(Reason.INVALID, f"{path} cannot be loaded by torch: {first_line(error)}.") from error
 
 
 class Handler(torch.nn.Module):
@@ -65,12 +65,8 @@ def load_handler(path: Path) -> torch.nn.Module:
     except FileNotFoundError as error:
         raise ModelError(Reason.INVALID, f"{error.filename} is missing.") from error
     except Exception as error:  # it is the user's code: anything may go wrong
-        raise ModelError(Reason.INVALID, f"{path} fails: {type(error).__name__}: {_first_line(error)}") from error
+        raise ModelError(Reason.INVALID, f"{path} fails: {type(error).__name__}: {first_line(error)}.") from error
     if not callable(model):
         message = f"load in {path} returned {type(model).__name__}; it has to return a function of the inputs' tensors."
         raise ModelError(Reason.INVALID, message)
     return model.eval() if isinstance(model, torch.nn.Module) else Handler(model)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{str(error).splitlines()[0] if str(error) else type(error).__name__}."

@@ -20,7 +20,7 @@ from model_server.metrics import CONTENT_TYPE, Rejection
 from model_server.protocol.encode import encode_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from model_server.exchange import Handler, Pending, Reply, Request
     from model_server.health import Health
@@ -78,14 +78,19 @@ def loading_routes(name: str, health: Health, metrics: Metrics, clock: Callable[
 
 
 def serving_routes(
-    *, name: str, version: str, platform: str, signature: Signature, infer: Handler, health: Health
+    *,
+    name: str,
+    version: str,
+    platform: str,
+    signature: Signature,
+    parameters: Mapping[str, object],
+    infer: Handler,
+    health: Health,
 ) -> Router:
     """Answer for a loaded model, with and without its version in the path."""
     description = Response(
         200,
-        encode_metadata(
-            name=name, version=version, platform=platform, inputs=signature.inputs, outputs=signature.outputs
-        ),
+        encode_metadata(name=name, version=version, platform=platform, signature=signature, parameters=parameters),
     )
 
     def ready() -> Response:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from model_server.artefact.card import Trust
     from model_server.limits import Limits
+    from model_server.precision import Precision
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Options:
     processes: int | None
     digest_file: Path | None
     trust: Trust
+    precision: Precision
     limits: Limits
     drain_delay_seconds: float
     drain_timeout_seconds: float

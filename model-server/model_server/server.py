@@ -51,22 +51,25 @@ class Facts:
 
 def load_proven(options: Options, started: float) -> tuple[Model, Facts]:
     """Load the model, prove it, and tell what it is and how long each phase took."""
-    from model_server.model import load  # noqa: PLC0415  # a second of imports, while the ports are open
+    from model_server.model import read  # noqa: PLC0415  # a second of imports, while the ports are open
 
     facts = Facts()
     if (seconds := read_fetch_seconds(options.digest_file)) is not None:
         facts.load_seconds["fetch"] = seconds
-    model = load(options.directory, options.digest_file, options.trust)
-    loaded = clock()
-    facts.load_seconds["load"] = loaded - started
-    model.prove()
-    facts.load_seconds["warm_up"] = clock() - loaded
+    loaded = read(options.directory, options.digest_file, options.trust, options.precision)
+    load_ended = clock()
+    facts.load_seconds["load"] = load_ended - started
+    model = loaded.proven()
+    facts.load_seconds["warm_up"] = clock() - load_ended
     facts.info.update(
         model_version=model.version,
         digest=model.digest,
         format=model.card.format,
         architecture=model.card.architecture,
+        precision=model.choice.precision,
+        golden_error="" if model.choice.error is None else f"{model.choice.error:.2g}",
     )
+    log.info("computing in %s: %s", model.choice.precision, model.choice.reason)
     # What is there now stays. A full collection would look at all of it, while nobody is answered (torch: 0.1 to 0.2 s,
     # measured), and write to every object, which copies the pages that processes share.
     gc.collect()
@@ -125,6 +128,7 @@ class Server:
             version=model.version,
             platform=model.platform,
             signature=model.signature,
+            parameters=model.choice.parameters(),
             infer=infer,
             health=self.health,
         )

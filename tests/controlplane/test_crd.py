@@ -184,6 +184,7 @@ def test_only_the_leaf_defaults_are_stored(rest: Rest, namespace: str) -> None:
     assert answer["spec"] == {
         "model": {"uri": "pvc://models/digits", "trust": "Data"},
         "serving": {"maxBatchSize": 64, "maxBatchDelay": "0s", "maxQueue": 8, "requestTimeout": "10s"},
+        "precision": "Auto",
         "startupTimeout": "10m",
     }
 

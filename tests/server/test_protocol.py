@@ -6,7 +6,7 @@ Every answer is read by the specification's own objects, strictly: no key more, 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -60,12 +60,21 @@ class MetadataTensor(Object):
     shape: list[int]
 
 
+class ModelParameters(Object):
+    """An addition of ours to the specification, in the place that it has for additions elsewhere."""
+
+    precision: Literal["Float32", "BFloat16"]
+    precision_reason: str
+    golden_error: float | msgspec.UnsetType = msgspec.UNSET
+
+
 class MetadataModel(Object):
     name: str
     versions: list[str]
     platform: str
     inputs: list[MetadataTensor]
     outputs: list[MetadataTensor]
+    parameters: ModelParameters
 
 
 class BinaryParameters(Object):

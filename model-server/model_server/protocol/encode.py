@@ -43,7 +43,7 @@ def encode_error(message: str) -> bytes:
 
 
 def encode_metadata(
-    *, name: str, version: str, platform: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    *, name: str, version: str, platform: str, signature: Signature, parameters: Mapping[str, object]
 ) -> bytes:
     """Describe the model to clients."""
     return orjson.dumps(
@@ -51,8 +51,9 @@ def encode_metadata(
             "name": name,
             "versions": [version],
             "platform": platform,
-            "inputs": [_described(spec) for spec in inputs],
-            "outputs": [_described(spec) for spec in outputs],
+            "inputs": [_described(spec) for spec in signature.inputs],
+            "outputs": [_described(spec) for spec in signature.outputs],
+            "parameters": parameters,
         }
     )
 

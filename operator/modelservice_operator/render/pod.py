@@ -12,6 +12,7 @@ from modelservice_operator.api.types import (
     Accelerator,
     EnvVar,
     ModelServiceSpec,
+    Precision,
     RuntimeName,
     Trust,
 )
@@ -136,6 +137,7 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         f"--request-timeout={spec.serving.request_timeout}",
         # Only where it says something: an image of the user's may be older than the flag.
         *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
+        *([f"--precision={spec.precision}"] if spec.precision is not Precision.AUTO else []),
     ]
     args = [*(own if torch else []), *spec.runtime.args]
     return {"args": args} if args else {}

@@ -9,7 +9,9 @@ from typing import Any
 from modelservice_operator.api import ModelServiceSpec, canonical
 
 # Every field of the spec stands in exactly one of the two; a test compares them with the types.
-POD_SHAPING = frozenset({"model", "runtime", "serving", "accelerator", "resources", "startupTimeout", "podTemplate"})
+POD_SHAPING = frozenset(
+    {"model", "runtime", "precision", "serving", "accelerator", "resources", "startupTimeout", "podTemplate"}
+)
 LIVE = frozenset({"service", "replicas", "rollout"})
 
 # Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.

@@ -45,7 +45,15 @@ def serving(metrics: Metrics, health: Health, batcher: Now | None = None) -> Rou
     infer = Infer(
         name="m", version="1f", signature=SIGNATURE, batcher=batcher or Now(), metrics=metrics, clock=lambda: 2.0
     )
-    return serving_routes(name="m", version="1f", platform="p", signature=SIGNATURE, infer=infer, health=health)
+    return serving_routes(
+        name="m",
+        version="1f",
+        platform="p",
+        signature=SIGNATURE,
+        parameters={"precision": "Float32"},
+        infer=infer,
+        health=health,
+    )
 
 
 def ask(router: Router, path: str, method: str = "GET", body: bytes = b"", **more: Any) -> Response:  # noqa: ANN401
@@ -127,6 +135,7 @@ def test_an_answer_that_cannot_be_encoded_is_a_500_and_is_counted(
                 "platform": "p",
                 "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 1]}],
                 "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
+                "parameters": {"precision": "Float32"},
             },
         ),
     ],

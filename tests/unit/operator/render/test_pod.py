@@ -341,6 +341,11 @@ def test_a_name_of_45_characters_fits_every_label() -> None:
     assert all(len(value) <= 63 for value in labels.values())
 
 
+def test_precision_reaches_the_server_where_one_was_chosen() -> None:
+    assert "--precision=BFloat16" in server(precision="BFloat16")["args"]
+    assert not [arg for arg in server(precision="Auto")["args"] if arg.startswith("--precision")]
+
+
 def test_trust_reaches_the_server_where_there_is_any() -> None:
     assert "--trust=Native" in server(model={**HTTPS, "trust": "Native"})["args"]
     assert not [arg for arg in server(model={**HTTPS, "trust": "Data"})["args"] if arg.startswith("--trust")]

@@ -74,6 +74,7 @@ def test_two_notations_of_one_wish_are_one_revision(one: dict[str, Any], other: 
         {"model": {"uri": "pvc://models/m", "name": "other"}},
         {"model": {"uri": "pvc://models/m", "trust": "Native"}},
         {"runtime": {"args": ["--x"]}},
+        {"precision": "Float32"},
         {"serving": {"maxQueue": 1}},
         {"accelerator": {"class": "a"}},
         {"resources": {"limits": {"cpu": 1}}},
