@@ -178,8 +178,13 @@ async def test_who_may_not_watch_definitions_asks_now_and_then(
 
 
 async def test_a_kind_that_is_forbidden_is_said_to_be_until_it_is_allowed(
-    limited: Cluster, kubectl: Kubectl, definition: Callable[[], None], namespace: str
+    limited: Cluster,
+    kubectl: Kubectl,
+    definition: Callable[[], None],
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(apis, "_ASK_SECONDS", 0.2)  # discovery may lag behind the definition
     definition()
     async with following(limited, Store(), namespace) as found:
         await eventually(lambda: f"{WIDGETS} in {namespace} is forbidden: " in found.why_not(WIDGETS, namespace))
