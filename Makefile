@@ -25,18 +25,21 @@ $(VENV)/.dev: requirements/dev.txt $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e model-server
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.dev
+EXPLAIN := model-server/requirements-explain
+
+$(VENV)/.test: requirements/test.txt $(EXPLAIN).txt $(VENV)/.dev
 	@echo "== installing torch for the model server's tests"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --requirement $(EXPLAIN).txt
 	@touch $@
 
 REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/uv
 
 .PHONY: requirements
 requirements: $(BIN)/uv ## Pin all requirements anew (hashes, no addresses).
-	@for f in $(REQUIREMENTS); do \
-		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-			--custom-compile-command 'make requirements' --output-file $$f.txt $$f.in; done
+	@for f in $(REQUIREMENTS) "$(EXPLAIN) --no-deps"; do set -- $$f; \
+		$(BIN)/uv pip compile $${2-} --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command 'make requirements' --output-file $$1.txt $$1.in; done
 
 # -- what is generated
 

@@ -26,6 +26,7 @@ from model_server.metrics import MAX_BUCKETS, SECONDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+METHODS = ("IntegratedGradients", "Saliency", "FeatureAblation", "KernelShap")  # protocol.explain imports numpy
 _GIBIBYTE = 1024**3
 
 
@@ -58,6 +59,7 @@ def _serve(options: argparse.Namespace) -> int:
     compute_in_one_thread()  # before anything imports numpy
     from model_server.artefact.card import Trust  # noqa: PLC0415
     from model_server.precision import Precision  # noqa: PLC0415
+    from model_server.protocol.explain import Method  # noqa: PLC0415
     from model_server.serve import Options, serve  # noqa: PLC0415  # other commands start without a web server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -74,11 +76,14 @@ def _serve(options: argparse.Namespace) -> int:
             digest_file=options.digest_file,
             trust=Trust(options.trust),
             precision=Precision(options.precision),
+            explain=[method for method in Method if method in options.explain],
             limits=Limits(
                 max_batch_size=options.max_batch_size,
                 max_batch_delay_seconds=options.max_batch_delay,
                 max_queue=options.max_queue,
                 request_timeout_seconds=options.request_timeout,
+                max_explain_queue=options.max_explain_queue,
+                explain_timeout_seconds=options.explain_timeout,
                 max_body_bytes=options.max_body_bytes,
                 max_connection_age_seconds=options.max_connection_age,
             ),
@@ -186,10 +191,13 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default="Auto",
         help="the numbers that the model computes in; Auto: what holds the golden outputs and is fastest here",
     )
+    add("--explain", type=_methods, default="", metavar="METHOD[,METHOD...]", help=f"explain by {', '.join(METHODS)}")
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
     add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")
     add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")
     add("--request-timeout", type=_duration, default="10s", help="answer or give up (504) within this time")
+    add("--max-explain-queue", type=_positive, default=limits.max_explain_queue, help="explanations that may wait")
+    add("--explain-timeout", type=_duration, default="15s", help="explain or give up (504) within this time")
     add("--max-body-bytes", type=_positive, default=limits.max_body_bytes, help="the largest request body")
     add("--max-connection-age", type=_duration, default="1m", help="then an answer closes the connection; 0s: never")
     add(
@@ -261,6 +269,15 @@ def _buckets(text: str) -> tuple[float, ...]:
         message = f"{len(bounds)} bounds are more than the {MAX_BUCKETS} that a histogram may have"
         raise argparse.ArgumentTypeError(message)
     return bounds
+
+
+def _methods(text: str) -> list[str]:
+    names = text.split(",") if text else []
+    for name in names:
+        if name not in METHODS:
+            message = f"{name!r} is not a way to explain; it is one of {', '.join(METHODS)}"
+            raise argparse.ArgumentTypeError(message)
+    return names
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""One thread that runs the model, so that the event loop keeps answering while torch computes."""
+"""A thread that runs the model, so that the event loop keeps answering while torch computes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Executor:
     a forward pass that never ends cannot hold up the exit.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str = "model") -> None:
         self._loop = loop
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], T], done: Callable[[T], None]) -> None:

@@ -12,7 +12,7 @@ from model_server.protocol.decode import decode
 from model_server.protocol.encode import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from model_server.batch import Outcome
     from model_server.batcher import Batcher
@@ -52,7 +52,7 @@ class Infer:
         self._metrics.inflight.add()
         try:
             self._batcher.admit()
-            asked = decode(_readable_body(request), _json_length(request), self._signature)
+            asked = decode(readable_body(request), json_length(request), self._signature)
             return self._batcher.submit(asked.inputs, partial(self._done, request, reply, asked))
         except RequestError as error:
             self._answer(request, reply, error_response(error))
@@ -66,22 +66,24 @@ class Infer:
             response = error_response(outcome)
         else:
             try:
-                response = self._encoded(asked, outcome)
+                response = encoded(asked, outcome, self._frame, self._signature)
             except Exception:
                 log.exception("an answer could not be encoded")
                 response = internal_error()
         self._answer(request, reply, response)
 
-    def _encoded(self, asked: InferRequest, outcome: Arrays) -> Response:
-        body, json_length = encode(asked, outcome, self._frame, self._signature)
-        if json_length:
-            return Response(200, body, (_BINARY, (_JSON_LENGTH, b"%d" % json_length)))
-        return Response(200, body, JSON)
-
     def _answer(self, request: Request, reply: Reply, response: Response) -> None:
         count_answer(self._metrics, response, self._clock() - request.arrived)
         self._metrics.inflight.add(-1)
         reply(response)
+
+
+def encoded(asked: InferRequest, outputs: Arrays, frame: Mapping[str, str], signature: Signature) -> Response:
+    """Answer with what was asked for."""
+    body, json_bytes = encode(asked, outputs, frame, signature)
+    if json_bytes:
+        return Response(200, body, (_BINARY, (_JSON_LENGTH, b"%d" % json_bytes)))
+    return Response(200, body, JSON)
 
 
 def internal_error() -> Response:
@@ -95,7 +97,8 @@ def count_answer(metrics: Metrics, response: Response, seconds: float) -> None:
     metrics.request_seconds.observe(seconds)
 
 
-def _readable_body(request: Request) -> bytes:
+def readable_body(request: Request) -> bytes:
+    """Return the body, or raise RequestError where it could not be read."""
     if request.problem is not None:
         raise request.problem
     encoding = request.header(b"content-encoding")
@@ -105,7 +108,8 @@ def _readable_body(request: Request) -> bytes:
     return request.body
 
 
-def _json_length(request: Request) -> int | None:
+def json_length(request: Request) -> int | None:
+    """Return how much of the body is JSON, where binary tensors follow it."""
     value = request.header(_JSON_LENGTH)
     if value is None:
         return None

@@ -26,5 +26,7 @@ class Limits:
     max_batch_delay_seconds: float = 0.0
     max_queue: int = 256
     request_timeout_seconds: float = 10.0
+    max_explain_queue: int = 8
+    explain_timeout_seconds: float = 15.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_connection_age_seconds: float = 60.0  # 0: no limit

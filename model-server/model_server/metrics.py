@@ -115,6 +115,9 @@ class Metrics:
         self.queue_seconds = histogram(seconds)
         self.compute_seconds = histogram(seconds)
         self.batch_size = histogram(_powers_of_two(max_batch_size))
+        self.explain_requests = {code: Cell(cells()) for code in CODES}
+        self.explain_seconds = histogram(SECONDS)
+        self.explain_inflight = Cell(cells())
         self.inflight = Cell(cells())
         self.queue_requests = Cell(cells())
         self.queue_since = Cell(cells())  # when the one that waits longest came, by the clock; 0: none waits
@@ -130,7 +133,8 @@ class Metrics:
     def bury(self) -> None:
         """Forget what a process was about when it died; what it had taken, it failed."""
         self.requests[500].add(self.inflight.value)
-        for cell in (self.inflight, self.queue_requests, self.queue_since, self.ready):
+        self.explain_requests[500].add(self.explain_inflight.value)
+        for cell in (self.inflight, self.explain_inflight, self.queue_requests, self.queue_since, self.ready):
             cell.value = 0
 
     @classmethod
@@ -148,6 +152,7 @@ class Now:
     queue_oldest_seconds: float
     info: Mapping[str, str]
     workers: int = 1
+    explains: bool = False
     load_seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
 
 
@@ -178,6 +183,8 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
     yield _gauge("inflight_requests", "Inference requests that have no answer yet.", model, metrics.inflight.value)
     yield _gauge("queue_requests", "Inference requests that wait for the model.", model, metrics.queue_requests.value)
     yield _gauge("queue_oldest_seconds", "Age of the request that has waited longest.", model, now.queue_oldest_seconds)
+    if now.explains:
+        yield from _explain_families(metrics, model)
     yield _gauge("model_ready", "1 while the model takes requests, else 0.", model, int(now.ready))
     yield _family("model_load_seconds", "gauge", "Time from nothing to a proven model, by phase.")
     yield (_sample("model_load_seconds", {**model, "phase": phase}, s) for phase, s in now.load_seconds.items())
@@ -187,6 +194,21 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
         "counter", "worker_restarts_total", "Processes that died and were replaced.", model, metrics.restarts.value
     )
     yield _gauge("info", "What runs here; always 1.", {**model, **now.info}, 1)
+
+
+def _explain_families(metrics: Metrics, model: Mapping[str, str]) -> Iterator[Iterable[str]]:
+    yield _counters(
+        "explain_requests_total", "Explanations answered, by HTTP status code.", model, "code", metrics.explain_requests
+    )
+    yield _histogram(
+        "explain_duration_seconds",
+        "Time from the head of a request for an explanation to its answer.",
+        model,
+        metrics.explain_seconds,
+    )
+    yield _gauge(
+        "explain_inflight_requests", "Explanations that have no answer yet.", model, metrics.explain_inflight.value
+    )
 
 
 def _powers_of_two(most: int) -> list[float]:

@@ -1,6 +1,6 @@
 """A model directory becomes a forward function from arrays to arrays, proven on its golden inputs.
 
-Only this module, `architectures` and `train` import torch.
+Only what this module calls, and `train`, import torch.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model_server.architectures import Built
+    from model_server.attribution import Explainer
 
     Forward: TypeAlias = Callable[[Arrays], Arrays]
 
@@ -41,6 +42,7 @@ class Model:
     choice: Choice
     prove: Callable[[], None]
     """Raises ModelError unless the model still gives its golden outputs: in another process, for example."""
+    explainer: Explainer | None = None
 
     @property
     def platform(self) -> str:
@@ -77,6 +79,14 @@ class Loaded:
         forward, choice = choose(self.wanted, full, reduced, inputs, golden.outputs if golden else None)
         prove = partial(_prove, forward, signature, inputs, golden, choice.precision)
         return Model(self.card, signature, self.digest, forward, choice, prove)
+
+    def explainer(self, max_rows: int) -> Explainer:
+        """Read the model once more, in FP32: another thread runs it, which differentiates it where it can."""
+        from model_server.attribution import Explainer  # noqa: PLC0415  # captum is there where it is asked for
+
+        signature = Signature(specs(self.card.inputs), specs(self.card.outputs))
+        built = build_module(self.card, self.directory, self.trust)
+        return Explainer(built.module, _input_types(built, signature), signature, max_rows)
 
     def _reduced(self, signature: Signature) -> Forward:
         """Read the model once more, in bfloat16: converting what is loaded would lose what it falls back to."""
@@ -127,11 +137,7 @@ def _checked_digest(directory: Path, digest_file: Path | None) -> str:
 
 def _forward(built: Built, signature: Signature, numbers: torch.dtype = torch.float32) -> Forward:
     module = built.module
-    in_types = [torch_type(spec.datatype.name) for spec in signature.inputs]
-    if not built.keeps_datatypes:  # clients may send pixels as bytes
-        in_types = [numbers] * len(in_types)
-    elif numbers is not torch.float32:
-        in_types = [numbers if dtype.is_floating_point else dtype for dtype in in_types]
+    in_types = _input_types(built, signature, numbers)
     out_types = [torch_type(spec.datatype.name) for spec in signature.outputs]
 
     @torch.inference_mode()
@@ -146,6 +152,15 @@ def _forward(built: Built, signature: Signature, numbers: torch.dtype = torch.fl
         return tuple(tensor.to(dtype).numpy() for tensor, dtype in zip(tensors, out_types, strict=True))
 
     return forward
+
+
+def _input_types(built: Built, signature: Signature, numbers: torch.dtype = torch.float32) -> list[torch.dtype]:
+    in_types = [torch_type(spec.datatype.name) for spec in signature.inputs]
+    if not built.keeps_datatypes:  # clients may send pixels as bytes
+        return [numbers] * len(in_types)
+    if numbers is not torch.float32:
+        return [numbers if dtype.is_floating_point else dtype for dtype in in_types]
+    return in_types
 
 
 def _owned(array: Array) -> Array:

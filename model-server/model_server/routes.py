@@ -85,6 +85,7 @@ def serving_routes(
     signature: Signature,
     parameters: Mapping[str, object],
     infer: Handler,
+    explain: Handler | None = None,
     health: Health,
 ) -> Router:
     """Answer for a loaded model, with and without its version in the path."""
@@ -96,11 +97,12 @@ def serving_routes(
     def ready() -> Response:
         return Response(200 if health.ready else 503, orjson.dumps({"name": name, "ready": health.ready}))
 
-    routes = _server_routes(health)
+    routes = _server_routes(health, explains=explain is not None)
     for path in (_model_path(name), f"{_model_path(name)}/versions/{version}"):
         routes[path] = _get(lambda: description)
         routes[f"{path}/ready"] = _get(ready)
         routes[f"{path}/infer"] = {"POST": infer}
+        routes[f"{path}/explain"] = {"POST": explain or _explains_nothing}
     return Router(routes, lambda request: _nothing_at(request, name))
 
 
@@ -114,8 +116,9 @@ def observing_routes(health: Health, metrics_text: Callable[[], bytes]) -> Route
     )
 
 
-def _server_routes(health: Health) -> Routes:
-    description = {"name": "model-server", "version": __version__, "extensions": ["binary_tensor_data"]}
+def _server_routes(health: Health, *, explains: bool = False) -> Routes:
+    extensions = ["binary_tensor_data", *(["explain"] if explains else [])]
+    description = {"name": "model-server", "version": __version__, "extensions": extensions}
     return {"/v2": _get(lambda: Response(200, orjson.dumps(description))), **_health_routes(health)}
 
 
@@ -136,6 +139,11 @@ def _get(answer: Callable[[], Response]) -> dict[str, Handler]:
         reply(answer())
 
     return {"GET": handler, "HEAD": handler}  # the transport leaves out the body of an answer to HEAD
+
+
+def _explains_nothing(_request: Request, _reply: Reply) -> None:
+    message = "This server does not explain its answers; spec.explain.methods (serve --explain) makes it."
+    raise RequestError(404, message)
 
 
 def _model_path(name: str) -> str:

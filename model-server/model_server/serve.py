@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from model_server.artefact.card import Trust
     from model_server.limits import Limits
     from model_server.precision import Precision
+    from model_server.protocol.explain import Method
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Options:
     digest_file: Path | None
     trust: Trust
     precision: Precision
+    explain: Sequence[Method]
     limits: Limits
     drain_delay_seconds: float
     drain_timeout_seconds: float

@@ -13,7 +13,7 @@ import platform
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from model_server.asgi import application
 from model_server.batcher import Batcher
 from model_server.connection import Terms
 from model_server.executor import Executor
+from model_server.explain import Explain
 from model_server.health import Health, Phase
 from model_server.infer import Infer
 from model_server.listener import Listener
@@ -60,6 +61,8 @@ def load_proven(options: Options, started: float) -> tuple[Model, Facts]:
     load_ended = clock()
     facts.load_seconds["load"] = load_ended - started
     model = loaded.proven()
+    if options.explain:
+        model = replace(model, explainer=loaded.explainer(options.limits.max_batch_size))
     facts.load_seconds["warm_up"] = clock() - load_ended
     facts.info.update(
         model_version=model.version,
@@ -84,6 +87,7 @@ class Server:
         self._options = options
         self._metrics = metrics
         self._executor = Executor(asyncio.get_running_loop())
+        self._explaining: Executor | None = None
         self.health = Health(self._executor.is_alive, others_are_ready)
         self._router = loading_routes(options.name, self.health, metrics, clock)
         self._listener: Listener | None = None
@@ -128,12 +132,31 @@ class Server:
             version=model.version,
             platform=model.platform,
             signature=model.signature,
-            parameters=model.choice.parameters(),
+            parameters=model.choice.parameters() | ({"explain_methods": options.explain} if options.explain else {}),
             infer=infer,
+            explain=self._explain(model),
             health=self.health,
         )
         self.health.phase = Phase.READY
         self._metrics.ready.value = 1
+
+    def _explain(self, model: Model) -> Explain | None:
+        if model.explainer is None:
+            return None
+        loop = asyncio.get_running_loop()
+        self._explaining = Executor(loop, "explain")
+        return Explain(
+            name=self._options.name,
+            version=model.version,
+            signature=model.signature,
+            methods=self._options.explain,
+            explainer=model.explainer,
+            worker=self._explaining,
+            loop=loop,
+            limits=self._options.limits,
+            metrics=self._metrics,
+            clock=clock,
+        )
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Send clients elsewhere before anything is closed.
@@ -145,10 +168,11 @@ class Server:
         await until(hurry, asyncio.sleep(self._options.drain_delay_seconds))
 
     async def close(self) -> bool:
-        """Finish what is in flight; False when the model's thread is still busy at the end."""
+        """Finish what is in flight; False when a thread of the model's is still busy at the end."""
         if self._listener is not None:
             await self._listener.stop()
-        return self._executor.stop()
+        threads = [each for each in (self._executor, self._explaining) if each is not None]
+        return all([each.stop() for each in threads])  # noqa: C419  # each of them, also behind one that is busy
 
     def _handle(self, request: Request, reply: Reply) -> Pending | None:
         return self._router.handle(request, reply)
@@ -188,6 +212,7 @@ class Observatory:
             queue_oldest_seconds=max(each.oldest_seconds(moment) for each in self._workers),
             info=self.facts.info,
             workers=len(self._workers),
+            explains=bool(self._options.explain),
             load_seconds=self.facts.load_seconds,
         )
         return exposition(Metrics.summed(self._all), now, self._options.name)

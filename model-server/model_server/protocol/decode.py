@@ -82,7 +82,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 
 def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRequest:
     """Check and convert one infer request; `json_bytes` is given where binary tensors follow the JSON."""
-    frame, binary = _split(body, json_bytes)
+    frame, binary = split(body, json_bytes)
     try:
         asked = _decode_body(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -94,7 +94,8 @@ def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRe
     return InferRequest(asked.id, inputs, rows.pop(), _wanted(asked, signature))
 
 
-def _split(body: bytes, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+def split(body: bytes, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+    """Return the JSON, and the binary tensors behind it."""
     if json_bytes is None:
         return body, memoryview(b"")
     if json_bytes > len(body):

@@ -65,7 +65,7 @@ def _type(field: Schema) -> str:
     if "x-kubernetes-int-or-string" in field:
         return "quantity"
     if "items" in field:
-        return f"list of {_type(field['items'])}s"
+        return f"list of {_type(field['items'])}{'' if 'enum' in field['items'] else 's'}"
     if "additionalProperties" in field:
         return f"map of {_type(field['additionalProperties'])}s".replace("quantitys", "quantities")
     return str(field["type"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool
 
 from modelservice_operator.api.duration import Duration
 from modelservice_operator.api.quantity import Quantity
@@ -303,6 +303,34 @@ class Serving(Block):
     """How long a request may take, its waiting included; then it is answered with 503."""
 
 
+class ExplainMethod(StrEnum):
+    """How an answer is explained."""
+
+    INTEGRATED_GRADIENTS = "IntegratedGradients"
+    SALIENCY = "Saliency"
+    FEATURE_ABLATION = "FeatureAblation"
+    KERNEL_SHAP = "KernelShap"
+
+
+def _in_one_order(methods: tuple[ExplainMethod, ...]) -> tuple[ExplainMethod, ...]:
+    """Return a set of methods as the types list them, so that two ways to write it are one wish."""
+    return tuple(method for method in ExplainMethod if method in methods)
+
+
+class Explain(Block):
+    """How the Torch server explains its answers, at /v2/models/NAME/explain."""
+
+    methods: Annotated[
+        tuple[ExplainMethod, ...],
+        Field(max_length=len(ExplainMethod), json_schema_extra={"x-kubernetes-list-type": "set"}),
+        AfterValidator(_in_one_order),
+    ] = ()
+    """What clients may ask for: which values of the input made one value of the output what it is. Differentiating
+    the model: `IntegratedGradients`, `Saliency`. Running it with values replaced: `FeatureAblation`, `KernelShap`,
+    for integers too. Each server computes one explanation at a time, beside inference, on the same CPU. Without a
+    method there are none."""
+
+
 class Accelerator(Block):
     """The devices of each pod."""
 
@@ -419,6 +447,9 @@ class ModelServiceSpec(Block):
     serving: Serving = Field(default_factory=Serving)
     """How the Torch server batches, queues and gives up on requests."""
 
+    explain: Explain = Field(default_factory=Explain)
+    """How the Torch server explains its answers, at /v2/models/NAME/explain."""
+
     accelerator: Accelerator | None = None
     """The devices of each pod. Without it the model runs on the CPU."""
 
@@ -452,6 +483,12 @@ class ModelServiceSpec(Block):
             cel="!has(self.precision) || self.precision == 'Auto' || !has(self.runtime) "
             "|| self.runtime.name == 'Torch'",
             holds=lambda spec: spec.precision is Precision.AUTO or spec.runtime.name is RuntimeName.TORCH,
+        ),
+        Rule(
+            message="explain is for the Torch runtime; remove it, your own server explains what it likes",
+            cel="!has(self.explain) || !has(self.explain.methods) || self.explain.methods.size() == 0 "
+            "|| !has(self.runtime) || self.runtime.name == 'Torch'",
+            holds=lambda spec: not spec.explain.methods or spec.runtime.name is RuntimeName.TORCH,
         ),
         Rule(
             message="model.trust is for the Torch runtime; remove it, your own server decides what it loads",

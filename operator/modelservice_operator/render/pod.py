@@ -137,6 +137,7 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         f"--request-timeout={spec.serving.request_timeout}",
         # Only where it says something: an image of the user's may be older than the flag.
         *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
+        *([f"--explain={','.join(spec.explain.methods)}"] if spec.explain.methods else []),
         *([f"--precision={spec.precision}"] if spec.precision is not Precision.AUTO else []),
     ]
     args = [*(own if torch else []), *spec.runtime.args]

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 import model_server
 from model_server import cli, report
 from model_server.errors import ModelError, Reason
+from model_server.protocol.explain import Method
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -107,6 +108,12 @@ def test_bounds_of_histograms_must_rise(bounds: str, said: str, capsys: pytest.C
     code, _, err = run("serve", ".", "--latency-buckets", bounds, capsys=capsys)
     assert code == 2
     assert said in err
+
+
+def test_an_unknown_way_to_explain_is_told_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("serve", ".", "--explain", "Saliency,Guess", capsys=capsys)
+    assert code == 2
+    assert f"'Guess' is not a way to explain; it is one of {', '.join(Method)}" in err
 
 
 def test_outside_of_a_pod_nothing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

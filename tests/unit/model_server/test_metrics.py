@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,9 +18,9 @@ NOW = Now(
 )
 
 
-def samples(metrics: Metrics, model: str = "m") -> dict[tuple[str, str], float]:
+def samples(metrics: Metrics, model: str = "m", now: Now = NOW) -> dict[tuple[str, str], float]:
     found = {}
-    for family in text_string_to_metric_families(exposition(metrics, NOW, model).decode()):
+    for family in text_string_to_metric_families(exposition(metrics, now, model).decode()):
         assert family.documentation
         for sample in family.samples:
             assert sample.labels.pop("model") == model
@@ -31,6 +32,19 @@ def test_error_series_exist_before_the_first_error() -> None:
     found = samples(Metrics(64))
     assert all(found["requests_total", str(code)] == 0 for code in CODES)
     assert all(found["rejected_total", reason] == 0 for reason in Rejection)
+
+
+def test_explanations_have_series_only_where_there_are_any() -> None:
+    metrics = Metrics(64)
+    metrics.explain_requests[429].add()
+    metrics.explain_inflight.add()
+    assert ("explain_requests_total", "429") not in samples(metrics)
+    found = samples(metrics, now=replace(NOW, explains=True))
+    assert (found["explain_requests_total", "429"], found["explain_requests_total", "504"]) == (1, 0)
+    assert (found["explain_inflight_requests", ""], found["explain_duration_seconds_count", ""]) == (1, 0)
+    metrics.bury()
+    found = samples(metrics, now=replace(NOW, explains=True))
+    assert (found["explain_requests_total", "500"], found["explain_inflight_requests", ""]) == (1, 0)
 
 
 def test_gauges_tell_the_moment_of_the_scrape() -> None:

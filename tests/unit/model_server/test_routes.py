@@ -200,3 +200,27 @@ def test_a_fault_of_ours_is_a_500_without_its_details(health: Health, caplog: py
     assert answer.status == 500
     assert "ZeroDivisionError" in caplog.text
     assert b"ZeroDivision" not in answer.body
+
+
+def test_explanations_are_announced_where_they_are_and_else_refused_with_the_way_to_have_them(
+    metrics: Metrics, health: Health
+) -> None:
+    without = serving(metrics, health)
+    answer = ask(without, "/v2/models/m/explain", "POST", BODY)
+    assert answer.status == 404
+    assert b"spec.explain.methods (serve --explain)" in answer.body
+    assert json.loads(ask(without, "/v2").body)["extensions"] == ["binary_tensor_data"]
+    router = serving_routes(
+        name="m",
+        version="1f",
+        platform="p",
+        signature=SIGNATURE,
+        parameters={},
+        infer=lambda _request, _reply: None,
+        explain=lambda _request, reply: reply(Response(200)),
+        health=health,
+    )
+    assert json.loads(ask(router, "/v2").body)["extensions"] == ["binary_tensor_data", "explain"]
+    for path in ("/v2/models/m/explain", "/v2/models/m/versions/1f/explain"):
+        assert ask(router, path, "POST", BODY).status == 200
+        assert ask(router, path).status == 405

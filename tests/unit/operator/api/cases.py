@@ -43,6 +43,7 @@ VALID: dict[str, Spec] = {
     ),
     "a model in the image": spec(model={"uri": "file:///models/digits", "digest": DIGEST}),
     "a model in an image of the user's": spec(model={"uri": "file:///models/digits", "digest": ""}, runtime=CUSTOM),
+    "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
     "half the bits": spec(precision="BFloat16"),
     "a model with code of its own": spec(model={**MODEL, "trust": "Native"}),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
@@ -78,6 +79,10 @@ INVALID: dict[str, Invalid] = {
     "a space in the uri": Invalid(spec(model={"uri": "https://h/a b"}), "spec.model.uri", URI),
     "a short digest": Invalid(spec(model={**MODEL, "digest": "sha256:abc"}), "spec.model.digest"),
     "a slash in the model's name": Invalid(spec(model={**MODEL, "name": "a/b"}), "spec.model.name"),
+    "an unknown explanation": Invalid(spec(explain={"methods": ["Guess"]}), "spec.explain.methods[0]"),
+    "explanations of a custom server": Invalid(
+        spec(explain={"methods": ["Saliency"]}, runtime=CUSTOM), "spec", "explain is for the Torch runtime; remove it"
+    ),
     "an unknown precision": Invalid(spec(precision="Int4"), "spec.precision"),
     "precision for a custom server": Invalid(
         spec(precision="Float32", runtime=CUSTOM), "spec", "precision is for the Torch runtime; remove it"

@@ -24,7 +24,7 @@ SMALLEST = {"model": {"name": "digits", "uri": "pvc://models/digits"}}
         spec(model={"name": "digits", "uri": "pvc://models/digits", "digest": "", "trust": "Data"}),
         spec(runtime={}, serving={}, resources={}, service={}, podTemplate={"metadata": {}, "spec": {}}, rollout={}),
         spec(runtime={"name": "Torch", "image": "", "port": 8080, "args": [], "env": []}),
-        spec(precision="Auto"),
+        spec(precision="Auto", explain={"methods": []}),
         spec(serving={"maxBatchSize": 64, "maxBatchDelay": "0ms", "maxQueue": 256, "requestTimeout": "10000ms"}),
         spec(startupTimeout="600s", service={"type": "ClusterIP", "annotations": {}}, rollout={"paused": False}),
         spec(resources={"requests": {}, "limits": {}}),

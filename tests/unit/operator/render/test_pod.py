@@ -346,6 +346,12 @@ def test_precision_reaches_the_server_where_one_was_chosen() -> None:
     assert not [arg for arg in server(precision="Auto")["args"] if arg.startswith("--precision")]
 
 
+def test_ways_to_explain_reach_the_server_in_one_order_where_there_are_any() -> None:
+    for methods in (["KernelShap", "Saliency"], ["Saliency", "KernelShap"]):
+        assert "--explain=Saliency,KernelShap" in server(explain={"methods": methods})["args"]
+    assert not [arg for arg in server(explain={"methods": []})["args"] if arg.startswith("--explain")]
+
+
 def test_trust_reaches_the_server_where_there_is_any() -> None:
     assert "--trust=Native" in server(model={**HTTPS, "trust": "Native"})["args"]
     assert not [arg for arg in server(model={**HTTPS, "trust": "Data"})["args"] if arg.startswith("--trust")]

@@ -55,6 +55,7 @@ def test_live_fields_and_defaults_that_are_written_out_make_no_revision(same: di
     [
         ({"resources": {"requests": {"cpu": "1000m"}}}, {"resources": {"requests": {"cpu": 1}}}),
         ({"resources": {"limits": {"memory": "1Gi"}}}, {"resources": {"limits": {"memory": 1073741824}}}),
+        ({"explain": {"methods": ["Saliency", "KernelShap"]}}, {"explain": {"methods": ["KernelShap", "Saliency"]}}),
         ({"startupTimeout": "90s"}, {"startupTimeout": "1m30s"}),
         ({"accelerator": {"class": "a"}}, {"accelerator": {"class": "a", "count": 1}}),
         (
@@ -76,6 +77,7 @@ def test_two_notations_of_one_wish_are_one_revision(one: dict[str, Any], other: 
         {"runtime": {"args": ["--x"]}},
         {"precision": "Float32"},
         {"serving": {"maxQueue": 1}},
+        {"explain": {"methods": ["Saliency"]}},
         {"accelerator": {"class": "a"}},
         {"resources": {"limits": {"cpu": 1}}},
         {"startupTimeout": "1h"},
