@@ -38,14 +38,17 @@ def application(terms: Terms) -> Application:
         state = scope["state"]
         connection: Connection = state["connection"]
         body = b""
+        stranger = terms.door.refusal(scope["path"], scope["headers"])
         try:
-            body = await _read_body(scope["headers"], receive, limits)
+            if stranger is not None and _expects_continue(scope["headers"]):
+                raise stranger
+            body = await _read_body(scope["headers"], receive, limits, terms.most_body_bytes(known=stranger is None))
         except RequestError as error:
             state["problem"] = error
         except ClientGoneError:
             return
         problem: RequestError | None = state.get("problem")
-        request = Request(scope["method"], scope["path"], scope["headers"], body, arrived, problem)
+        request = Request(scope["method"], scope["path"], scope["headers"], body, arrived, stranger or problem)
         response = await _exchange(handle, request, receive)
         if problem is None:
             await _send(response, send, close=connection.should_close())
@@ -55,19 +58,23 @@ def application(terms: Terms) -> Application:
     return app
 
 
-async def _read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limits: Limits) -> bytes:
+def _expects_continue(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
+async def _read_body(headers: list[tuple[bytes, bytes]], receive: Receive, limits: Limits, most: int) -> bytes:
     for name, value in headers:
-        if name == b"content-length" and int(value) > limits.max_body_bytes:  # the parser has seen that it is a number
+        if name == b"content-length" and int(value) > most:  # the parser has seen that it is a number
             raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.request_timeout_seconds):
-            return await _joined_body(receive, limits)
+            return await _joined_body(receive, limits, most)
     except TimeoutError:
         message = f"The request's body did not arrive within {limits.request_timeout_seconds:g} seconds."
         raise RequestError(408, message) from None
 
 
-async def _joined_body(receive: Receive, limits: Limits) -> bytes:
+async def _joined_body(receive: Receive, limits: Limits, most: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -76,7 +83,7 @@ async def _joined_body(receive: Receive, limits: Limits) -> bytes:
             raise ClientGoneError
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > limits.max_body_bytes:
+        if size > most:
             raise _too_large(limits)
         chunks.append(chunk)
         if not message.get("more_body", False):

@@ -56,6 +56,8 @@ def _fail(error: ModelError, path: Path | None, code: int) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise ModelError(Reason.INVALID, "--tls-cert and --tls-key belong together; give both, or neither.")
     compute_in_one_thread()  # before anything imports numpy
     from model_server.artefact.card import Trust  # noqa: PLC0415
     from model_server.precision import Precision  # noqa: PLC0415
@@ -77,6 +79,9 @@ def _serve(options: argparse.Namespace) -> int:
             trust=Trust(options.trust),
             precision=Precision(options.precision),
             explain=[method for method in Method if method in options.explain],
+            tokens_dir=options.tokens_dir,
+            tls_cert=options.tls_cert,
+            tls_key=options.tls_key,
             limits=Limits(
                 max_batch_size=options.max_batch_size,
                 max_batch_delay_seconds=options.max_batch_delay,
@@ -192,6 +197,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="the numbers that the model computes in; Auto: what holds the golden outputs and is fastest here",
     )
     add("--explain", type=_methods, default="", metavar="METHOD[,METHOD...]", help=f"explain by {', '.join(METHODS)}")
+    add("--tokens-dir", type=Path, help="ask for one of the bearer tokens in the files here; read again on change")
+    add("--tls-cert", type=Path, help="speak TLS with this certificate (PEM, with its chain); read again on change")
+    add("--tls-key", type=Path, help="the certificate's key (PEM, not encrypted)")
     add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
     add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")
     add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")

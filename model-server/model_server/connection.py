@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from model_server.door import Door
     from model_server.exchange import Handler, Pending, Response
     from model_server.limits import Limits
 
@@ -55,6 +56,7 @@ KEEP_ALIVE_SECONDS = 95
 MAX_HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 2
 _SMALL_BYTES = 16 * 1024
+_STRANGERS_BYTES = 64 * 1024
 
 _UPGRADE = (b"connection", b"upgrade", b"http2-settings")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -68,7 +70,13 @@ class Terms:
     closing: Callable[[], bool]
     limits: Limits
     clock: Callable[[], float]
+    door: Door
     fast: bool
+
+    def most_body_bytes(self, *, known: bool) -> int:
+        """Return how much of a body is read: of strangers only so much that their connection can be kept."""
+        most = self.limits.max_body_bytes
+        return most if known else min(most, _STRANGERS_BYTES)
 
 
 class State(ServerState):
@@ -92,6 +100,7 @@ class Exchange:
         "expects_continue",
         "headers",
         "keep_alive",
+        "most_bytes",
         "path",
         "pending",
         "problem",
@@ -101,17 +110,26 @@ class Exchange:
     message_event = asyncio.Event()  # nobody waits for it
 
     def __init__(
-        self, path: str, headers: list[tuple[bytes, bytes]], arrived: float, *, keep_alive: bool, expects_continue: bool
+        self,
+        path: str,
+        headers: list[tuple[bytes, bytes]],
+        arrived: float,
+        *,
+        keep_alive: bool = False,
+        expects_continue: bool = False,
+        most_bytes: int = 0,
+        problem: RequestError | None = None,
     ) -> None:
         self.path = path
         self.headers = headers
         self.arrived = arrived
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
+        self.most_bytes = most_bytes
+        self.problem = problem  # so far only of its sender; the body is not kept then
         self.chunks: list[bytes | bytearray] = []
         self.size = 0
         self.complete = False  # read to its end, or refused
-        self.problem: RequestError | None = None
         self.pending: Pending | None = None
         self.response_complete = False
         self.disconnected = False
@@ -119,6 +137,8 @@ class Exchange:
     def add(self, piece: bytes) -> None:
         """Keep a piece of the body; many small ones share an object, which would else be larger than they are."""
         self.size += len(piece)
+        if self.problem is not None:
+            return
         last = self.chunks[-1] if self.chunks else None
         if isinstance(last, bytearray) and len(last) < _SMALL_BYTES:
             last += piece
@@ -132,7 +152,7 @@ class Exchange:
 
     def refuse(self, problem: RequestError) -> None:
         """Read no more of it, and close after the answer: what follows cannot be told from a next request."""
-        self.problem = problem
+        self.problem = self.problem or problem
         self.complete = True
         self.keep_alive = False
         self.chunks.clear()
@@ -239,13 +259,17 @@ class Connection(HttpToolsProtocol):
         url = self.url
         if self._terms.fast and url.endswith(b"/infer") and self.parser.get_method() == b"POST" and _is_plain(url):
             keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() == "1.1"
+            path = url.decode("ascii")
+            stranger = self._terms.door.refusal(path, self.headers)
             self._enter(
                 Exchange(
-                    url.decode("ascii"),
+                    path,
                     self.headers,
                     self._terms.clock(),
                     keep_alive=keep_alive,
                     expects_continue=self.expect_100_continue,
+                    most_bytes=self._terms.most_body_bytes(known=stranger is None),
+                    problem=stranger,
                 )
             )
         else:
@@ -263,7 +287,7 @@ class Connection(HttpToolsProtocol):
         if not isinstance(exchange, Exchange):
             super().on_body(body)
         elif not exchange.complete:
-            if exchange.size + len(body) > self._terms.limits.max_body_bytes:
+            if exchange.size + len(body) > exchange.most_bytes:
                 self._give_up(exchange, _body_too_large(self._terms.limits))
             else:
                 exchange.add(body)
@@ -298,8 +322,8 @@ class Connection(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _expect_body(self, exchange: Exchange) -> None:
-        """Refuse a large body before it comes, or give the leave that the client waits for."""
-        if exchange.declared_bytes() > self._terms.limits.max_body_bytes:
+        """Refuse a large body before it comes, or give the leave that the client waits for, if it is known."""
+        if exchange.declared_bytes() > exchange.most_bytes or (exchange.problem and exchange.expects_continue):
             self._give_up(exchange, _body_too_large(self._terms.limits))
         elif exchange.expects_continue:
             exchange.expects_continue = False
@@ -324,7 +348,7 @@ class Connection(HttpToolsProtocol):
             newest.more_body = False
             newest.message_event.set()
         else:
-            refused = Exchange("", [], self._terms.clock(), keep_alive=False, expects_continue=False)
+            refused = Exchange("", [], self._terms.clock())
             refused.refuse(problem)
             self._enter(refused)
 
@@ -413,11 +437,12 @@ class Connection(HttpToolsProtocol):
     def _say_farewell(self) -> None:
         """Close; but where the client may still be sending, first hear it out: a reset would destroy the answer."""
         self.pipeline.clear()
-        if not self._deaf or not self.transport.can_write_eof():
+        if not self._deaf:
             self.transport.close()
             return
         self._since = self.loop.time()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS cannot; there the answer's length tells its end
+            self.transport.write_eof()
         self.flow.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -36,6 +36,7 @@ from model_server.server import Server, clock, leave, listen_to_signals, load_pr
 if TYPE_CHECKING:
     import socket
 
+    from model_server.door import Door
     from model_server.metrics import Metrics
     from model_server.model import Model
     from model_server.serve import Options
@@ -51,7 +52,7 @@ _PAUSE_SECONDS = 0.125  # doubled after each; who starts us again after we gave 
 _GRACE_SECONDS = 5.0
 
 
-def serve_together(options: Options, count: int) -> None:
+def serve_together(options: Options, door: Door, count: int) -> None:
     """Serve in so many processes until told to stop; raises ModelError when the model cannot be served."""
     started = clock()
     signal.pthread_sigmask(signal.SIG_BLOCK, _NEWS)
@@ -61,7 +62,7 @@ def serve_together(options: Options, count: int) -> None:
     with contextlib.ExitStack() as on_exit:
         sockets = [on_exit.enter_context(_bind_first(options))]
         observing = on_exit.enter_context(bind(options.host, options.metrics_port))
-        front = Front(options, board, observing)
+        front = Front(options, door, board, observing)
         gc.freeze()  # as after the loading: else collections write to every page that both have
         front.start(sockets)
         on_exit.callback(log.info, "stopped")
@@ -75,7 +76,7 @@ def serve_together(options: Options, count: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
         sockets += [on_exit.enter_context(bind(options.host, port, shared=True)) for _ in range(count - 1)]
         front.tell(facts)
-        Crew(options, model=model, board=board, sockets=sockets, front=front).work()
+        Crew(options, door, model=model, board=board, sockets=sockets, front=front).work()
 
 
 def _bind_first(options: Options) -> socket.socket:
@@ -103,6 +104,7 @@ class Crew:
     def __init__(
         self,
         options: Options,
+        door: Door,
         *,
         model: Model,
         board: Board,
@@ -110,6 +112,7 @@ class Crew:
         front: Front,
     ) -> None:
         self._options = options
+        self._door = door
         self._model = model
         self._board = board
         self._front = front
@@ -123,6 +126,7 @@ class Crew:
     def work(self) -> None:
         """Keep all posts filled until told to stop, and return when everybody has left."""
         while True:
+            self._door.look()
             self._fill()
             if self._deadline is not None and not any(post.pid for post in self._posts):
                 break
@@ -151,11 +155,12 @@ class Crew:
     def _be(self, post: Post) -> None:
         """Be a worker."""
         self._front.let_go()
+        self._door.silent = True
         for sock in self._sockets:
             if sock is not post.socket:
                 sock.close()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(_serve_requests(self._options, self._model, self._board, post))
+            clean = runner.run(_serve_requests(self._options, self._door, self._model, self._board, post))
         leave(clean=clean)
 
     def _announce(self) -> None:
@@ -240,13 +245,13 @@ class Crew:
         return max(0.0, min([now + _CHECK_SECONDS, *moments]) - now)
 
 
-async def _serve_requests(options: Options, model: Model, board: Board, post: Post) -> bool:
+async def _serve_requests(options: Options, door: Door, model: Model, board: Board, post: Post) -> bool:
     """Be a worker until told to stop; False when the model's thread is still busy at the end.
 
     A second SIGTERM says nothing new: who ends a whole group of processes sends one too, beside the parent's.
     """
     stop, hurry = listen_to_signals(second_hurries=False)
-    server = Server(options, post.metrics, board.all_ready)
+    server = Server(options, door, post.metrics, board.all_ready)
     beating = asyncio.create_task(beat(post.metrics, server.health))
     try:
         await until(stop, server.prove(model))

@@ -4,6 +4,7 @@ Exception
 ├── ModelError            the program cannot do its job: a reason for the operator, a sentence for its user
 │   └── NeedsNativeError  under this trust; with more of it, it could
 └── RequestError          one request cannot be answered: an HTTP status, a sentence for its sender
+    └── UnauthorizedError its sender is not known
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     UNREACHABLE = "Unreachable"
     NOT_FOUND = "NotFound"
+    CONFIG_MISSING = "ConfigMissing"
     REFUSED = "Refused"
     INVALID = "Invalid"
 
@@ -46,6 +48,13 @@ class RequestError(Exception):
         self.status = status
         self.message = message
         self.headers = headers
+
+
+class UnauthorizedError(RequestError):
+    """Who asks has shown no token that is known; nothing else about the request matters."""
+
+    def __init__(self, message: str, *, error: bytes = b"") -> None:
+        super().__init__(401, message, ((b"www-authenticate", b'Bearer error="%s"' % error if error else b"Bearer"),))
 
 
 def first_line(error: Exception) -> str:

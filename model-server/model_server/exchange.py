@@ -23,7 +23,8 @@ JSON = ((b"content-type", b"application/json"),)
 class Request:
     """A request, read in full; header names are in lower case.
 
-    `problem` says why the transport could not read the body. Handlers that need no body answer all the same.
+    `problem` says why the transport did not read the body. Handlers that need no body answer all the same, except to
+    those who are not known.
     """
 
     method: str

@@ -19,21 +19,23 @@ import uvloop
 
 from model_server.health import Health, Phase
 from model_server.process import fork
-from model_server.routes import loading_routes
+from model_server.routes import guarded, loading_routes
 from model_server.server import Facts, Observatory, clock, listen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from model_server.board import Board
+    from model_server.door import Door
     from model_server.serve import Options
 
 
 class Front:
     """The parent's hand on that process."""
 
-    def __init__(self, options: Options, board: Board, sock: socket.socket) -> None:
+    def __init__(self, options: Options, door: Door, board: Board, sock: socket.socket) -> None:
         self._options = options
+        self._door = door
         self._board = board
         self._socket = sock
         self._facts: Facts | None = None
@@ -45,6 +47,7 @@ class Front:
 
         def work() -> None:
             self._line.close()
+            self._door.silent = True
             for each in requests if self._facts else requests[1:]:
                 each.close()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -92,7 +95,8 @@ class Front:
         if facts is None:
             loading = loading_routes(self._options.name, health, self._board.front, clock)
             # None of their connections is kept: others will answer the next request.
-            clients = listen(requests, loading.handle, lambda: True, self._options)
+            handle = guarded(loading.handle, self._board.front, clock)
+            clients = listen(requests, handle, lambda: True, self._options, door=self._door)
             if told := await reader.readline():
                 facts = Facts(**json.loads(told))
             await clients.stop()

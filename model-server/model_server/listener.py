@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import math
 import socket
-from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from model_server.connection import Connection, State, Terms
+from model_server.connection import LINGER_SECONDS, Connection, State, Terms
 from model_server.errors import ModelError, Reason
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 TICK_SECONDS = 1.0
+_HANDSHAKE_SECONDS = 10.0
 
 
 class Listener(uvicorn.Server):
@@ -43,7 +43,6 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http=partial(Connection, terms=terms),  # type: ignore[arg-type]  # called like a class
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -57,6 +56,7 @@ class Listener(uvicorn.Server):
             )
         )
         self.server_state: State = State()
+        self._terms = terms
         self._socket = sock
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +69,7 @@ class Listener(uvicorn.Server):
 
     def start(self) -> None:
         """Begin to accept."""
+        self._terms.door.look()  # what this process was born with may be old
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]))
 
     async def stop(self) -> None:
@@ -78,6 +79,24 @@ class Listener(uvicorn.Server):
             await self._task
         if self._ticking is not None:
             self._ticking.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # there is one
+        """Listen, as uvicorn does, but with less patience for clients that do not speak TLS to its end.
+
+        By default a connection may take a minute for its handshake, and whoever does not answer the server's goodbye is
+        waited for half a minute, at each of its ends.
+        """
+        context = self._terms.door.context()
+        listening = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self.config, self.server_state, self.lifespan.state, terms=self._terms),
+            sock=self._socket,
+            backlog=self.config.backlog,
+            ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS if context else None,
+            ssl_shutdown_timeout=LINGER_SECONDS if context else None,
+        )
+        self.servers = [listening]
+        self.started = True
 
     async def main_loop(self) -> None:
         """Sleep until `stop`."""
@@ -92,8 +111,9 @@ class Listener(uvicorn.Server):
             await self._tick()
 
     async def _tick(self) -> None:
-        """Renew the Date header and end what takes too long."""
+        """Renew the Date header and what the door asks for, and end what takes too long."""
         await self.on_tick(0)
+        self._terms.door.look()
         self.server_state.write_out_headers()
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):

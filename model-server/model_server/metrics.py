@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_BUCKETS = 50
-CODES = (200, 400, 408, 413, 415, 429, 499, 500, 503, 504)
+CODES = (200, 400, 401, 408, 413, 415, 429, 499, 500, 503, 504)
 _ROW_BYTES = mmap.PAGESIZE  # no two processes write to the same page, nor to the same cache line
 
 
@@ -36,6 +36,7 @@ class Rejection(StrEnum):
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
     LOADING = "loading"
+    UNAUTHORIZED = "unauthorized"
 
 
 def shared_rows(count: int) -> list[memoryview[float]]:

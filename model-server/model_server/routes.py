@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from model_server import __version__
-from model_server.errors import RequestError
+from model_server.errors import RequestError, UnauthorizedError
 from model_server.exchange import Response, error_response
 from model_server.infer import count_answer, internal_error
 from model_server.metrics import CONTENT_TYPE, Rejection
@@ -60,6 +60,24 @@ class Router:
             message = f"{request.path} does not take {request.method}, but {allowed}."
             raise RequestError(405, message, ((b"allow", allowed.encode()),))
         return handler
+
+
+def guarded(handle: Handler, metrics: Metrics, clock: Callable[[], float]) -> Handler:
+    """Turn away whoever the transport does not know, whatever they ask, also while there is no model yet."""
+
+    def guard(request: Request, reply: Reply) -> Pending | None:
+        if not isinstance(request.problem, UnauthorizedError):
+            return handle(request, reply)
+        response = error_response(request.problem)
+        if request.path.endswith("/infer"):
+            metrics.rejected[Rejection.UNAUTHORIZED].add()
+            count_answer(metrics, response, clock() - request.arrived)
+        elif request.path.endswith("/explain"):
+            metrics.explain_requests[response.status].add()
+        reply(response)
+        return None
+
+    return guard
 
 
 def loading_routes(name: str, health: Health, metrics: Metrics, clock: Callable[[], float]) -> Router:

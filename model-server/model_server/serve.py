@@ -18,6 +18,7 @@ import uvloop
 
 from model_server.cgroup import allowed_processes
 from model_server.crew import serve_together
+from model_server.door import build_door
 from model_server.listener import bind
 from model_server.metrics import Metrics
 from model_server.server import Observatory, Server, clock, leave, listen_to_signals, until
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model_server.artefact.card import Trust
+    from model_server.door import Door
     from model_server.limits import Limits
     from model_server.precision import Precision
     from model_server.protocol.explain import Method
@@ -49,6 +51,9 @@ class Options:
     trust: Trust
     precision: Precision
     explain: Sequence[Method]
+    tokens_dir: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
     limits: Limits
     drain_delay_seconds: float
     drain_timeout_seconds: float
@@ -57,21 +62,23 @@ class Options:
 
 def serve(options: Options) -> None:
     """Serve until told to stop; raises ModelError when the model cannot be served."""
+    door = build_door(options.tokens_dir, options.tls_cert, options.tls_key)
+    log.info("the serving port: %s", door.told())
     processes = options.processes or allowed_processes()
     if processes > 1:
-        serve_together(options, processes)
+        serve_together(options, door, processes)
         return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        clean = runner.run(_serve_alone(options))
+        clean = runner.run(_serve_alone(options, door))
     leave(clean=clean)
 
 
-async def _serve_alone(options: Options) -> bool:
+async def _serve_alone(options: Options, door: Door) -> bool:
     """Go through all phases; False when the model's thread is still busy at the end."""
     started = clock()
     stop, hurry = listen_to_signals()
     metrics = Metrics(options.limits.max_batch_size, options.latency_buckets)
-    server = Server(options, metrics)
+    server = Server(options, door, metrics)
     observatory = Observatory(options, server.health, [metrics])
 
     async def load() -> None:

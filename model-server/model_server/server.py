@@ -22,13 +22,14 @@ from model_server.artefact.record import read_fetch_seconds
 from model_server.asgi import application
 from model_server.batcher import Batcher
 from model_server.connection import Terms
+from model_server.door import Door
 from model_server.executor import Executor
 from model_server.explain import Explain
 from model_server.health import Health, Phase
 from model_server.infer import Infer
 from model_server.listener import Listener
 from model_server.metrics import Metrics, Now, exposition
-from model_server.routes import loading_routes, observing_routes, serving_routes
+from model_server.routes import guarded, loading_routes, observing_routes, serving_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -83,8 +84,11 @@ def load_proven(options: Options, started: float) -> tuple[Model, Facts]:
 class Server:
     """Answers requests: a port, a model, the thread that runs it."""
 
-    def __init__(self, options: Options, metrics: Metrics, others_are_ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, options: Options, door: Door, metrics: Metrics, others_are_ready: Callable[[], bool] = lambda: True
+    ) -> None:
         self._options = options
+        self._door = door
         self._metrics = metrics
         self._executor = Executor(asyncio.get_running_loop())
         self._explaining: Executor | None = None
@@ -95,7 +99,10 @@ class Server:
     def open(self, sock: socket.socket) -> None:
         """Answer; as long as there is no model, that it is loading."""
         grace_seconds = self._options.drain_timeout_seconds
-        self._listener = listen(sock, self._handle, self._is_draining, self._options, grace_seconds=grace_seconds)
+        handle = guarded(self._handle, self._metrics, clock)
+        self._listener = listen(
+            sock, handle, self._is_draining, self._options, door=self._door, grace_seconds=grace_seconds
+        )
 
     async def load(self, started: float) -> Facts:
         """Load the model in the thread that will run it, and let requests in."""
@@ -195,7 +202,8 @@ class Observatory:
     def open(self, sock: socket.socket) -> None:
         """Answer."""
         routes = observing_routes(self._health, self._metrics_text)
-        self._listener = listen(sock, routes.handle, self._is_draining, self._options)
+        # Plain and open to all: neither probes nor scrapes nor the operator need a token.
+        self._listener = listen(sock, routes.handle, self._is_draining, self._options, door=Door())
 
     async def close(self) -> None:
         """Finish the scrape that is in flight."""
@@ -224,10 +232,11 @@ def listen(
     closing: Callable[[], bool],
     options: Options,
     *,
+    door: Door,
     grace_seconds: float = SHORT_GRACE_SECONDS,
 ) -> Listener:
     """Serve handlers on a socket."""
-    terms = Terms(handle, closing, options.limits, clock, fast=options.http == "fast")
+    terms = Terms(handle, closing, options.limits, clock, door, fast=options.http == "fast")
     listener = Listener(
         application(terms),
         terms,

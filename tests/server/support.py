@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from functools import partial
+from http.client import HTTPConnection, HTTPSConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
@@ -68,6 +70,7 @@ class Server:
     report: Path
     port: int = 0
     metrics_port: int = 0
+    tls: ssl.SSLContext | None = None  # what clients trust, where the serving port speaks TLS
     log: list[str] = field(default_factory=list)
     _lines: queue.Queue[str | None] = field(default_factory=queue.Queue)
 
@@ -113,11 +116,15 @@ class Server:
 
     def get(self, path: str, *, port: int | None = None, **options: Any) -> Answer:  # noqa: ANN401
         """Ask once, on a connection of its own."""
-        return ask(port or self.port, "GET", path, **options)
+        return ask(port or self.port, "GET", path, **{"tls": None if port else self.tls, **options})
+
+    async def connect(self) -> Connection:
+        """Connect to the serving port, over TLS where it speaks that."""
+        return Connection(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls))
 
     def post(self, path: str, body: bytes, **options: Any) -> Answer:  # noqa: ANN401
         """Send once, on a connection of its own."""
-        return ask(self.port, "POST", path, body=body, **options)
+        return ask(self.port, "POST", path, body=body, **{"tls": self.tls, **options})
 
     def samples(self) -> dict[str, float]:
         """Read the metrics: `name{labels without the model}` to value."""
@@ -146,10 +153,17 @@ class Answer:
 
 
 def ask(
-    port: int, method: str, path: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    port: int,
+    method: str,
+    path: str,
+    *,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """Make one request."""
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
+    kind = partial(HTTPSConnection, context=tls) if tls else HTTPConnection
+    with contextlib.closing(kind("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

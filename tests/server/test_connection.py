@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.support import BOTH_WAYS, Connection, Server, column, echo_directory, running, until
+from server.identity import Identity
+from server.support import BOTH_WAYS, Server, column, echo_directory, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +18,15 @@ INFER = "/v2/models/m/infer"
 MAX_BODY = 200_000
 
 
-@pytest.fixture(scope="module", params=BOTH_WAYS)
+@pytest.fixture(scope="module", params=[*BOTH_WAYS, "TLS"])
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """Serve an echo with small limits."""
-    directory = echo_directory(tmp_path_factory.mktemp("models") / "m")
-    limits = ("--max-body-bytes", str(MAX_BODY), "--request-timeout", "1s", "--max-batch-size", "50000")
-    with running(directory, "--http", request.param, *limits) as server:
+    folder = tmp_path_factory.mktemp("models")
+    flags = ["--max-body-bytes", str(MAX_BODY), "--request-timeout", "1s", "--max-batch-size", "50000"]
+    identity = Identity(folder, "one") if request.param == "TLS" else None
+    flags += identity.flags if identity else ("--http", request.param)
+    with running(echo_directory(folder / "m"), *flags) as server:
+        server.tls = identity.trust if identity else None
         yield server
         assert server.post(INFER, column(1)).status == 200, "it still serves"
         assert server.samples()["inflight_requests"] == 0
@@ -38,7 +42,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 
 async def answer_to(server: Server, data: bytes) -> tuple[int, str]:
     """Send raw bytes on a connection of its own; return the answer's status and what it says of the connection."""
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     connection.send_raw(data)
     answer = await asyncio.wait_for(connection.receive(), 10)
     await connection.close()
@@ -50,7 +54,7 @@ def request(body: bytes, *, head: str = "", version: str = "1.1") -> bytes:
 
 
 async def test_a_pipeline_of_hundreds_is_answered_in_order_with_other_requests_between(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     expected: list[object] = []
     for value in range(300):
         if value % 7 == 0:
@@ -72,7 +76,7 @@ async def test_a_pipeline_of_hundreds_is_answered_in_order_with_other_requests_b
 
 
 async def test_a_request_may_come_byte_by_byte(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     for byte in request(column(5)):
         connection.send_raw(bytes([byte]))
         await asyncio.sleep(0)
@@ -105,7 +109,7 @@ async def test_an_announced_body_is_refused_before_it_is_sent(server: Server) ->
 
 async def test_a_client_that_sends_on_after_a_refusal_still_reads_it(server: Server) -> None:
     for head in (f"Content-Length: {50 * MAX_BODY}", "Transfer-Encoding: chunked"):
-        connection = await Connection.to(server.port)
+        connection = await server.connect()
         connection.send_raw(f"POST {INFER} HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n".encode())
         for _ in range(50):
             connection.send_raw(b"%x\r\n%s\r\n" % (MAX_BODY, b" " * MAX_BODY))
@@ -117,7 +121,7 @@ async def test_a_client_that_sends_on_after_a_refusal_still_reads_it(server: Ser
 
 
 async def test_leave_to_send_is_given_in_its_turn_only(slow: Server) -> None:
-    connection = await Connection.to(slow.port)
+    connection = await slow.connect()
     connection.send(column(1))
     body = column(2)
     connection.send_raw(request(body, head="Expect: 100-continue\r\n").removesuffix(body))
@@ -134,7 +138,7 @@ async def test_who_sends_at_once_is_asked_nothing(server: Server) -> None:
 
 async def test_old_clients_get_their_answer_and_its_end(server: Server) -> None:
     for head in ("", "Connection: keep-alive\r\n"):
-        connection = await Connection.to(server.port)
+        connection = await server.connect()
         connection.send_raw(request(column(1), head=head, version="1.0"))
         assert (await connection.receive()).headers["connection"] == "close"
         assert await asyncio.wait_for(connection.at_eof(), 10)
@@ -142,7 +146,7 @@ async def test_old_clients_get_their_answer_and_its_end(server: Server) -> None:
 
 
 async def test_an_offer_of_http_2_is_declined_by_an_answer(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
     for value in (1, 2):  # as Java's client does, first of all
         connection.send_raw(request(column(value), head=offer if value == 1 else ""))
@@ -151,7 +155,7 @@ async def test_an_offer_of_http_2_is_declined_by_an_answer(server: Server) -> No
 
 
 async def test_a_pipeline_of_thousands_of_offers_is_answered(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     offer = b"GET /v2 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
     connection.send_raw(3000 * offer)
     for _ in range(3000):
@@ -186,7 +190,7 @@ async def test_a_body_whose_end_two_readers_could_see_differently_is_refused(
 
 async def test_a_body_whose_chunks_make_no_sense_is_told_so(server: Server) -> None:
     head = f"POST {INFER} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     connection.send_raw(head.encode() + b"2\r\n{}\r\n")
     await until(lambda: True)  # a turn of the server's loop or two: the application has begun to read
     connection.send_raw(b"two\r\n{}\r\n")
@@ -197,7 +201,7 @@ async def test_a_body_whose_chunks_make_no_sense_is_told_so(server: Server) -> N
 
 
 async def test_head_of_the_inference_path_has_no_body(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     connection.send_raw(f"HEAD {INFER} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
     head = await asyncio.wait_for(connection._reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 405 ")
@@ -206,7 +210,7 @@ async def test_head_of_the_inference_path_has_no_body(server: Server) -> None:
 
 
 async def test_escaped_paths_and_queries_mean_the_same(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     for path in ("/v2/models/%6d/infer", f"{INFER}?trace=1"):
         connection.send(column(1), path=path)
         assert (await connection.receive()).status == 200
@@ -215,7 +219,7 @@ async def test_escaped_paths_and_queries_mean_the_same(server: Server) -> None:
 
 @pytest.mark.parametrize("begun", ["POST /v2/mod", f"POST {INFER} HTTP/1.1\r\nContent-Length: 9\r\n\r\n{{"])
 async def test_a_client_that_dribbles_is_given_up(server: Server, begun: str) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     connection.send_raw(begun.encode())
     answer = await asyncio.wait_for(connection.receive(), 10)
     assert (answer.status, answer.headers["connection"]) == (408, "close")
@@ -224,7 +228,7 @@ async def test_a_client_that_dribbles_is_given_up(server: Server, begun: str) ->
 
 
 async def test_a_client_that_does_not_read_is_not_served_without_end(server: Server) -> None:
-    connection = await Connection.to(server.port)
+    connection = await server.connect()
     connection._writer.transport.pause_reading()
     connection._reader._limit = 1
     body = column(*range(9000))
@@ -246,7 +250,7 @@ async def test_a_client_that_does_not_read_is_not_served_without_end(server: Ser
 
 
 async def test_a_client_that_stops_sending_has_gone(slow: Server) -> None:
-    connection = await Connection.to(slow.port)
+    connection = await slow.connect()
     connection.send(column(1))
     await until(lambda: slow.samples()["inflight_requests"] == 1)
     connection._writer.write_eof()
@@ -256,7 +260,7 @@ async def test_a_client_that_stops_sending_has_gone(slow: Server) -> None:
 
 
 async def test_a_client_that_leaves_a_pipeline_behind_is_forgotten(slow: Server) -> None:
-    connection = await Connection.to(slow.port)
+    connection = await slow.connect()
     for value in range(20):
         connection.send(column(value))
     await until(lambda: slow.samples()["inflight_requests"] == 1)
@@ -265,7 +269,7 @@ async def test_a_client_that_leaves_a_pipeline_behind_is_forgotten(slow: Server)
 
 
 async def test_nonsense_after_a_request_does_not_cost_its_answer(slow: Server) -> None:
-    connection = await Connection.to(slow.port)
+    connection = await slow.connect()
     connection.send(column(1))
     connection.send_raw(b"\x00\x01 nonsense\r\n\r\n")
     assert [(await connection.receive()).status for _ in range(2)] == [200, 400]
@@ -276,7 +280,7 @@ async def test_nonsense_after_a_request_does_not_cost_its_answer(slow: Server) -
 @pytest.mark.parametrize("way", BOTH_WAYS)
 async def test_an_old_connection_is_closed_by_an_answer_and_never_between_answers(tmp_path: Path, way: str) -> None:
     async def asked_until_closed(path: str) -> int:
-        connection = await Connection.to(server.port)
+        connection = await server.connect()
         asked = 0
         while True:
             connection.send_raw(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode() + request(column(asked)))

@@ -116,6 +116,13 @@ def test_an_unknown_way_to_explain_is_told_with_those_that_there_are(capsys: pyt
     assert f"'Guess' is not a way to explain; it is one of {', '.join(Method)}" in err
 
 
+@pytest.mark.parametrize("flag", ["--tls-cert", "--tls-key"])
+def test_a_certificate_and_its_key_belong_together(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("serve", ".", flag, "file", capsys=capsys)
+    assert code == 1
+    assert err == "--tls-cert and --tls-key belong together; give both, or neither.\n"
+
+
 def test_outside_of_a_pod_nothing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "TERMINATION_LOG", tmp_path / "none")
     assert report.default_path() is None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from model_server.errors import RequestError
+from model_server.errors import RequestError, UnauthorizedError
 from model_server.exchange import Request, Response
 from model_server.health import Health, Phase
 from model_server.infer import Infer
 from model_server.metrics import Metrics, Rejection
 from model_server.protocol.datatypes import DATATYPES, Signature, TensorSpec
-from model_server.routes import Router, loading_routes, observing_routes, serving_routes
+from model_server.routes import Router, guarded, loading_routes, observing_routes, serving_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +168,31 @@ def test_while_loading_the_server_lives_but_is_not_ready(metrics: Metrics, healt
     assert (answer.status, (b"retry-after", b"1") in answer.headers) == (503, True)
     assert (metrics.requests[503].value, metrics.rejected[Rejection.LOADING].value) == (1, 1)
     assert ask(router, "/v2/models/other").status == 404
+
+
+@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v2/models/m/explain", "/v2/models/m", "/nothing"])
+def test_a_stranger_hears_nothing_else_whatever_it_asks(path: str, metrics: Metrics, health: Health) -> None:
+    full = Now()
+    full.full = RequestError(429, "full")
+    for router in (serving(metrics, health, full), loading_routes("m", health, metrics, lambda: 2.0)):
+        answers: list[Response] = []
+        request = Request("POST", path, [], b"", 1.5, UnauthorizedError("Who are you?"))
+        guarded(router.handle, metrics, lambda: 2.0)(request, answers.append)
+        (answer,) = answers
+        assert (answer.status, json.loads(answer.body)) == (401, {"error": "Who are you?"})
+        assert (b"www-authenticate", b"Bearer") in answer.headers
+    counted = 2 if path.endswith("/infer") else 0
+    assert (metrics.requests[401].value, metrics.rejected[Rejection.UNAUTHORIZED].value) == (counted, counted)
+    assert metrics.explain_requests[401].value == (2 if path.endswith("/explain") else 0)
+    assert metrics.inflight.value == 0
+
+
+def test_who_is_no_stranger_is_handed_on(metrics: Metrics, health: Health) -> None:
+    answers: list[Response] = []
+    handle = guarded(serving(metrics, health).handle, metrics, lambda: 2.0)
+    handle(Request("POST", "/v2/models/m/infer", [], BODY, 1.5), answers.append)
+    handle(Request("POST", "/v2/models/m/infer", [], b"", 1.5, RequestError(413, "too large")), answers.append)
+    assert [answer.status for answer in answers] == [200, 413]
 
 
 def test_while_draining_the_server_is_not_ready_but_still_answers(metrics: Metrics, health: Health) -> None:
