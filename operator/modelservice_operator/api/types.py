@@ -300,7 +300,7 @@ class Serving(Block):
     """Most requests that wait for the model; one more is answered with 429 and Retry-After."""
 
     request_timeout: Annotated[Duration, between("1ms", "1h")] = Duration.parse("10s")
-    """How long a request may take, its waiting included; then it is answered with 503."""
+    """How long a request may take, its waiting included; then it is answered with 504."""
 
 
 class ExplainMethod(StrEnum):
