@@ -26,6 +26,7 @@ from modelservice_operator.kube.resources import (
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
+from modelservice_operator.render.pod import speaks_tls
 from modelservice_operator.report import changes, says, status
 from modelservice_operator.rollout.plan import (
     Adopt,
@@ -214,7 +215,8 @@ class Reconciler:
         assert seen.spec is not None  # noqa: S101 - there is no plan without a spec
         stable = seen.situation.stable
         port = (_serving_port(stable) if stable else None) or seen.spec.runtime.port
-        manifest = render.service(seen.namespace, seen.name, seen.spec, port, plan.traffic)
+        https = speaks_tls(stable.template) if stable else seen.spec.security.tls is not None
+        manifest = render.service(seen.namespace, seen.name, seen.spec, port, plan.traffic, https=https)
         await self._ensure(seen, manifest, seen.children.services, conditional=True)
 
     async def _apply_deployments(self, seen: Seen, plan: Plan) -> None:

@@ -183,7 +183,11 @@ def _ready(situation: Situation) -> int:
 def _url(seen: Seen) -> str:
     """Return the address at which the Service answers, once there is one."""
     body = seen.children.services.get(seen.name)
-    return f"http://{seen.name}.{seen.namespace}.svc:{body['spec']['ports'][0]['port']}" if body else ""
+    if body is None:
+        return ""
+    port = body["spec"]["ports"][0]
+    scheme = "https" if port.get("appProtocol") == "https" else "http"
+    return f"{scheme}://{seen.name}.{seen.namespace}.svc:{port['port']}"
 
 
 def _selector(name: str, carriers: list[str]) -> str:

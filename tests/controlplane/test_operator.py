@@ -433,7 +433,7 @@ def test_a_pin_cannot_be_edited(services: Services) -> None:
         services.kubectl("patch", "configmap", name, "-p", '{"data": {"digest": "sha256:2"}}')
 
 
-def test_the_service_changes_its_type_at_once_and_its_port_with_the_revision(
+def test_the_service_changes_its_type_at_once_and_its_port_and_scheme_with_the_revision(
     services: Services, kubelet: Kubelet
 ) -> None:
     services.apply()
@@ -451,6 +451,12 @@ def test_the_service_changes_its_type_at_once_and_its_port_with_the_revision(
     services.until("Ready", "True")
     assert services.get("service")["spec"]["ports"][0]["port"] == 8000
     assert services.get("modelservice")["status"]["url"].endswith(":8000")
+    for security, scheme in (({"tls": {"secretRef": {"name": "m-tls"}}}, "https"), ({}, "http")):
+        services.apply(security=security)
+        services.until("Ready", "True")
+        (port,) = services.get("service")["spec"]["ports"]
+        assert (port.get("appProtocol", "http"), port["port"]) == (scheme, 8080)
+        assert services.get("modelservice")["status"]["url"] == f"{scheme}://m.{services.namespace}.svc:8080"
 
 
 def test_events_tell_what_became_of_a_service_and_nothing_else(services: Services, kubelet: Kubelet) -> None:

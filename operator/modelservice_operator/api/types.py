@@ -91,6 +91,13 @@ class ConfigMapReference(Block):
     """Name of the ConfigMap."""
 
 
+class SecretReference(Block):
+    """A Secret in the namespace of the ModelService."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
 class Trust(StrEnum):
     """What a model may do to the server that loads it."""
 
@@ -423,6 +430,34 @@ class PodTemplate(Block):
     containers are `server` and `fetch` (an init container). See `kubectl explain pod.spec`."""
 
 
+class Auth(Block):
+    """Who may ask the model."""
+
+    tokens_secret_ref: SecretReference
+    """Secret of which every key holds one bearer token: letters, digits and `-._~+/`. A request must show one of them
+    (`Authorization: Bearer TOKEN`); only the protocol's health paths are open. A changed Secret needs no new pods: add
+    the new token, let clients change to it, remove the old one."""
+
+
+class Tls(Block):
+    """What the serving port shows its clients."""
+
+    secret_ref: SecretReference
+    """Secret with the certificate (`tls.crt`, with those that vouch for it) and its key (`tls.key`), as the kind
+    kubernetes.io/tls has them. A renewed certificate needs no new pods."""
+
+
+class Security(Block):
+    """Who may ask the model, and over what."""
+
+    auth: Auth | None = None
+    """Who may ask the model. Without it everybody who reaches the serving port."""
+
+    tls: Tls | None = None
+    """Has the serving port speak HTTPS. Without it plain HTTP. While it is added or removed, pods of both kinds answer:
+    let clients go to a second ModelService meanwhile, where that matters."""
+
+
 class Rollout(Block):
     """How a changed model is let in."""
 
@@ -465,6 +500,9 @@ class ModelServiceSpec(Block):
     pod_template: PodTemplate = Field(default_factory=PodTemplate)
     """Overlay on the rendered pods, for what has no field of its own."""
 
+    security: Security = Field(default_factory=Security)
+    """Who may ask the model, and over what. Probes and metrics have a port of their own, which stays open and plain."""
+
     replicas: Annotated[int, _whole(0, 2**31 - 1)] | None = None
     """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it: absent means the number that
     runs, and 1 for a new ModelService."""
@@ -495,6 +533,14 @@ class ModelServiceSpec(Block):
             cel="!has(self.model.trust) || self.model.trust == 'Data' || !has(self.runtime) "
             "|| self.runtime.name == 'Torch'",
             holds=lambda spec: spec.model.trust is Trust.DATA or spec.runtime.name is RuntimeName.TORCH,
+        ),
+        Rule(
+            message="security is for the Torch runtime; remove it, your own server asks for tokens and speaks TLS",
+            cel="!has(self.security) || !(has(self.security.auth) || has(self.security.tls)) || !has(self.runtime) "
+            "|| self.runtime.name == 'Torch'",
+            holds=lambda spec: (
+                (spec.security.auth is None and spec.security.tls is None) or spec.runtime.name is RuntimeName.TORCH
+            ),
         ),
         Rule(
             message="the digest of a file:// model cannot be checked for a Custom runtime, only your server sees the "

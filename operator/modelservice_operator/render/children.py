@@ -64,8 +64,11 @@ def deployment(namespace: str, service: str, entry: Entry, replicas: int, promis
     }
 
 
-def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffic: tuple[str, ...]) -> Body:
+def service(
+    namespace: str, name: str, spec: ModelServiceSpec, port: int, traffic: tuple[str, ...], *, https: bool = False
+) -> Body:
     """Return the Service that carries requests to the revisions in `traffic`: none, one, or exactly two."""
+    protocol = {"appProtocol": "https"} if https else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -73,7 +76,9 @@ def service(namespace: str, name: str, spec: ModelServiceSpec, port: int, traffi
         "spec": {
             "type": spec.service.type.value,
             "selector": {names.NAME: name} | _narrowed(traffic),
-            "ports": [{"name": names.HTTP_PORT, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": names.HTTP_PORT, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP", **protocol}
+            ],
         },
     }
 

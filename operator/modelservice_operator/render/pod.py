@@ -14,6 +14,7 @@ from modelservice_operator.api.types import (
     ModelServiceSpec,
     Precision,
     RuntimeName,
+    SecretReference,
     Trust,
 )
 from modelservice_operator.config import AcceleratorClass, Config
@@ -28,6 +29,8 @@ Body = dict[str, Any]
 MODEL_DIRECTORY = "/model"
 SOURCE_DIRECTORY = "/mnt/source"  # where a claim is mounted; `model-server fetch` knows it
 CA_DIRECTORY = "/etc/modelservice/ca"
+TOKENS_DIRECTORY = "/etc/modelservice/tokens"
+TLS_DIRECTORY = "/etc/modelservice/tls"
 _DRAIN_SECONDS = 5  # the model server's default: it goes on serving so long after SIGTERM
 _USER = 10001  # of the model server's image
 
@@ -79,7 +82,14 @@ def metrics_path(spec: ModelServiceSpec) -> str:
     return "/metrics" if spec.runtime.name is RuntimeName.TORCH else spec.runtime.metrics_path
 
 
+def speaks_tls(template: Mapping[str, Any]) -> bool:
+    """Tell whether the serving port of pods of a rendered template speaks TLS."""
+    return any(_TLS_CERT in (container.get("args") or ()) for container in template["spec"]["containers"])
+
+
 # -- containers
+
+_TLS_CERT = f"--tls-cert={TLS_DIRECTORY}/tls.crt"
 
 
 def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
@@ -107,6 +117,7 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
     if metrics_port(spec) != spec.runtime.port:
         ports.append({"name": names.METRICS_PORT, "containerPort": metrics_port(spec), "protocol": "TCP"})
     mounts = [_MODEL_MOUNT | {"readOnly": True}, *_source_mounts(spec)] if _is_fetched(spec) else []
+    mounts += _secret_mounts(spec)
     return {
         "name": names.SERVER,
         "image": _torch_image(spec, config) if torch else spec.runtime.image,
@@ -139,6 +150,8 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
         *([f"--explain={','.join(spec.explain.methods)}"] if spec.explain.methods else []),
         *([f"--precision={spec.precision}"] if spec.precision is not Precision.AUTO else []),
+        *([f"--tokens-dir={TOKENS_DIRECTORY}"] if spec.security.auth else []),
+        *([_TLS_CERT, f"--tls-key={TLS_DIRECTORY}/tls.key"] if spec.security.tls else []),
     ]
     args = [*(own if torch else []), *spec.runtime.args]
     return {"args": args} if args else {}
@@ -254,7 +267,16 @@ def _volumes(spec: ModelServiceSpec) -> list[Body]:
     if (reference := spec.model.ca_config_map_ref) is not None:
         # Optional: a missing volume would hold the pod without a word in its status; fetch says what is missing.
         volumes.append({"name": "ca", "configMap": {"name": reference.name, "optional": True}})
+    # Optional for the same reason: the server says what is missing, and serves nothing without it.
+    if spec.security.auth:
+        volumes.append(_secret("tokens", spec.security.auth.tokens_secret_ref))
+    if spec.security.tls:
+        volumes.append(_secret("tls", spec.security.tls.secret_ref))
     return volumes
+
+
+def _secret(volume: str, reference: SecretReference) -> Body:
+    return {"name": volume, "secret": {"secretName": reference.name, "optional": True}}
 
 
 def _source_mounts(spec: ModelServiceSpec) -> list[Body]:
@@ -265,6 +287,14 @@ def _source_mounts(spec: ModelServiceSpec) -> list[Body]:
 def _ca_mounts(spec: ModelServiceSpec) -> list[Body]:
     has_ca = spec.model.ca_config_map_ref is not None
     return [{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True}] if has_ca else []
+
+
+def _secret_mounts(spec: ModelServiceSpec) -> list[Body]:
+    """Mount whole folders: a file mounted by itself would stay as it was when the Secret changes."""
+    wanted = {"tokens": (TOKENS_DIRECTORY, spec.security.auth), "tls": (TLS_DIRECTORY, spec.security.tls)}
+    return [
+        {"name": name, "mountPath": path, "readOnly": True} for name, (path, declared) in wanted.items() if declared
+    ]
 
 
 # -- the overlay's limits

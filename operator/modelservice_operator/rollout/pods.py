@@ -24,6 +24,7 @@ _PULL_REASONS = {
 }
 _START_REASONS = {"CreateContainerError", "RunContainerError"}  # while it is tried
 _START_FAILURES = {"ContainerCannotRun", "StartError"}  # once it was
+_REPORTED = {str(reason): reason for reason in (Reason.DIGEST_MISMATCH, Reason.CONFIG_MISSING)}  # by our containers
 # The kubelet alternates between two texts while it backs off; without its preamble they are one.
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: [A-Z]\w+: )?')
 # A refused pod has another name at each try.
@@ -120,8 +121,7 @@ def _exit_trouble(container: Body, ended: Body, *, ends_well: bool) -> Trouble |
     is_fetch = name == names.FETCH
     if isinstance(report.get("message"), str):
         default = Reason.FETCH_FAILED if is_fetch else Reason.LOAD_FAILED
-        is_mismatch = report.get("reason") == Reason.DIGEST_MISMATCH
-        return Trouble(Reason.DIGEST_MISMATCH if is_mismatch else default, report["message"])
+        return Trouble(_REPORTED.get(str(report.get("reason")), default), report["message"])
     why = ended.get("reason", "Error")
     if why in _START_FAILURES:
         return Trouble(Reason.CRASH_LOOP, f"Container {name} cannot be started", words)

@@ -11,7 +11,7 @@ from modelservice_operator.api import ModelServiceSpec, canonical
 # Every field of the spec stands in exactly one of the two; a test compares them with the types.
 POD_SHAPING = frozenset(
     {"model", "runtime", "precision", "serving", "explain"}
-    | {"accelerator", "resources", "startupTimeout", "podTemplate"}
+    | {"accelerator", "resources", "startupTimeout", "podTemplate", "security"}
 )
 LIVE = frozenset({"service", "replicas", "rollout"})
 

@@ -114,8 +114,8 @@ def container(
     }
 
 
-def traffic_service(*traffic: str, port: int = 8080) -> Body:
-    return live(render.service("ml", "m", parsed(), port, traffic))
+def traffic_service(*traffic: str, port: int = 8080, https: bool = False) -> Body:
+    return live(render.service("ml", "m", parsed(), port, traffic, https=https))
 
 
 def children(*bodies: Body, pods: tuple[Body, ...] = ()) -> Children:

@@ -360,6 +360,14 @@ def test_the_url_appears_with_the_service_and_stays() -> None:
     assert told(known)["url"] == "http://m.ml.svc:8080"
 
 
+def test_the_url_is_of_the_scheme_that_the_service_has() -> None:
+    secured = children(traffic_service("m-1", https=True))
+    assert told(Seen(service(), secured, FIRST.situation, parsed()))["url"] == "https://m.ml.svc:8080"
+    other = children(traffic_service("m-1"))
+    other.services["m"]["spec"]["ports"][0]["appProtocol"] = "kubernetes.io/h2c"  # somebody's
+    assert told(Seen(service(), other, FIRST.situation, parsed()))["url"] == "http://m.ml.svc:8080"
+
+
 @pytest.mark.parametrize("seen", [*EVERYTHING, saw("", problem=Problem(Reason.INVALID_SPEC, "No."), traffic="")])
 def test_every_status_is_one_that_the_crd_allows(seen: Seen) -> None:
     ModelServiceStatus.model_validate(told(seen), by_alias=True, by_name=False)

@@ -46,9 +46,13 @@ VALID: dict[str, Spec] = {
     "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
     "half the bits": spec(precision="BFloat16"),
     "a model with code of its own": spec(model={**MODEL, "trust": "Native"}),
+    "tokens and a certificate": spec(
+        security={"auth": {"tokensSecretRef": {"name": "tokens"}}, "tls": {"secretRef": {"name": "digits-tls"}}}
+    ),
+    "security of a custom server, which is none": spec(runtime=CUSTOM, security={}),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
     "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
-    "empty blocks": spec(runtime={}, serving={}, resources={}, service={}, podTemplate={}, rollout={}),
+    "empty blocks": spec(runtime={}, serving={}, resources={}, service={}, podTemplate={}, security={}, rollout={}),
     "a custom server": spec(runtime={**CUSTOM, "port": 9090, "metricsPort": 9090, "metricsPath": "/metrics"}),
     "a device by its resource": spec(accelerator={"resource": "nvidia.com/gpu"}),
     "zero replicas": spec(replicas=0),
@@ -132,6 +136,20 @@ INVALID: dict[str, Invalid] = {
     ),
     "batching for a custom server": Invalid(
         spec(runtime=CUSTOM, serving={"maxBatchSize": 2}), "spec", "serving is for the Torch runtime; remove it"
+    ),
+    "tokens for a custom server": Invalid(
+        spec(runtime=CUSTOM, security={"auth": {"tokensSecretRef": {"name": "t"}}}),
+        "spec",
+        "security is for the Torch runtime; remove it",
+    ),
+    "TLS for a custom server": Invalid(
+        spec(runtime=CUSTOM, security={"tls": {"secretRef": {"name": "t"}}}),
+        "spec",
+        "security is for the Torch runtime",
+    ),
+    "tokens from nowhere": Invalid(spec(security={"auth": {}}), "spec.security.auth.tokensSecretRef"),
+    "TLS without a Secret's name": Invalid(
+        spec(security={"tls": {"secretRef": {}}}), "spec.security.tls.secretRef.name"
     ),
     "a digest that nobody can check": Invalid(
         spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),

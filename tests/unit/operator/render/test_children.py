@@ -100,6 +100,12 @@ def test_the_service_in_full() -> None:
     }
 
 
+def test_a_service_of_servers_that_speak_tls_says_so() -> None:
+    (port,) = render.service("ml", "m", parsed(), 8080, ("m-1",), https=True)["spec"]["ports"]
+    (plain,) = service("m-1")["spec"]["ports"]
+    assert port == plain | {"appProtocol": "https"}
+
+
 @pytest.mark.parametrize(
     ("traffic", "selector"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from modelservice_operator.api import ModelServiceSpec, parse
 from modelservice_operator.render.overlay import BadOverlayError
-from modelservice_operator.render.pod import UnknownClassError, metrics_path, metrics_port, pod_template
+from modelservice_operator.render.pod import UnknownClassError, metrics_path, metrics_port, pod_template, speaks_tls
 from unit.operator.makers import CONFIG, DIGEST, parsed
 
 Body = dict[str, Any]
@@ -228,6 +228,63 @@ def test_a_server_has_a_port_for_requests_and_one_for_metrics_unless_they_are_on
     spec = parsed(runtime=runtime)
     assert (metrics_port(spec), metrics_path(spec)) == (port, path)
     assert {each["name"]: each["containerPort"] for each in server(runtime=runtime)["ports"]} == ports
+
+
+# -- who may ask
+
+
+AUTH = {"auth": {"tokensSecretRef": {"name": "nlp-tokens"}}}
+TLS = {"tls": {"secretRef": {"name": "nlp-tls"}}}
+
+
+@pytest.mark.parametrize(
+    ("security", "flags", "secrets"),
+    [
+        ({}, [], {}),
+        (AUTH, ["--tokens-dir=/etc/modelservice/tokens"], {"tokens": "nlp-tokens"}),
+        (
+            TLS,
+            ["--tls-cert=/etc/modelservice/tls/tls.crt", "--tls-key=/etc/modelservice/tls/tls.key"],
+            {"tls": "nlp-tls"},
+        ),
+        (
+            AUTH | TLS,
+            [
+                "--tokens-dir=/etc/modelservice/tokens",
+                "--tls-cert=/etc/modelservice/tls/tls.crt",
+                "--tls-key=/etc/modelservice/tls/tls.key",
+            ],
+            {"tokens": "nlp-tokens", "tls": "nlp-tls"},
+        ),
+    ],
+)
+def test_secrets_are_mounted_whole_and_read_by_the_server_alone(
+    security: Body, flags: list[str], secrets: dict[str, str]
+) -> None:
+    rendered = pod(security=security, runtime={"args": ["--last"]})
+    serves, fetches = rendered["containers"][0], rendered["initContainers"][0]
+    assert serves["args"][10:] == [*flags, "--last"]
+    volumes = {each["name"]: each["secret"] for each in rendered["volumes"] if "secret" in each}
+    assert volumes == {name: {"secretName": secret, "optional": True} for name, secret in secrets.items()}
+    mounts = [{"name": name, "mountPath": f"/etc/modelservice/{name}", "readOnly": True} for name in ("tokens", "tls")]
+    for mount in mounts:
+        assert (mount in serves["volumeMounts"]) == (mount["name"] in secrets)
+        assert mount["name"] not in by_name(fetches["volumeMounts"])
+    assert all(serves[probe]["httpGet"]["port"] == "metrics" for probe in ("startupProbe", "livenessProbe"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "https"),
+    [
+        ({}, False),
+        ({"security": AUTH}, False),
+        ({"security": TLS}, True),
+        ({"security": TLS, "podTemplate": {"spec": {"containers": [{"name": "a"}, {"name": "server"}]}}}, True),
+        ({"runtime": CUSTOM, "model": FILE}, False),
+    ],
+)
+def test_a_template_tells_whether_its_server_speaks_tls(spec: Body, https: bool) -> None:
+    assert speaks_tls(template(**spec)) is https
 
 
 # -- where the pod runs

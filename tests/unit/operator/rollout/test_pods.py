@@ -128,6 +128,11 @@ REFUSED = report(reason="Invalid", message="weights.safetensors is not there.")
     [
         (ended(1, REFUSED), Trouble(Reason.LOAD_FAILED, "weights.safetensors is not there.")),
         (
+            ended(1, report(reason="ConfigMissing", message="There is no token.")),
+            Trouble(Reason.CONFIG_MISSING, "There is no token."),
+        ),
+        (ended(1, report(reason=[], message="Odd.")), Trouble(Reason.LOAD_FAILED, "Odd.")),
+        (
             ended(2, "Traceback:\n  ...\nKeyError: 'a'\n"),
             Trouble(Reason.CRASH_LOOP, "Container server exits with code 2 (Error)", "Traceback: ... KeyError: 'a'"),
         ),

@@ -44,6 +44,7 @@ def test_the_name_of_a_revision_never_changes_for_a_spec() -> None:
         {"runtime": {"name": "Torch", "image": "", "port": 8080, "args": [], "env": []}, "startupTimeout": "600s"},
         {"serving": {"maxBatchSize": 64, "maxBatchDelay": "0ms", "maxQueue": 256, "requestTimeout": "10000ms"}},
         {"resources": {"requests": {}, "limits": {}}, "podTemplate": {"metadata": {"labels": {}}, "spec": {}}},
+        {"security": {}},
     ],
 )
 def test_live_fields_and_defaults_that_are_written_out_make_no_revision(same: dict[str, Any]) -> None:
@@ -83,6 +84,8 @@ def test_two_notations_of_one_wish_are_one_revision(one: dict[str, Any], other: 
         {"startupTimeout": "1h"},
         {"podTemplate": {"metadata": {"labels": {"a": "b"}}}},
         {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}},
+        {"security": {"auth": {"tokensSecretRef": {"name": "a"}}}},
+        {"security": {"tls": {"secretRef": {"name": "a"}}}},
     ],
 )
 def test_every_pod_shaping_field_makes_a_revision(other: dict[str, Any]) -> None:
