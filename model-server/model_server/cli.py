@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 METHODS = ("IntegratedGradients", "Saliency", "FeatureAblation", "KernelShap")  # protocol.explain imports numpy
 _GIBIBYTE = 1024**3
+_DRAIN_TIMEOUT_SECONDS = 20.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,11 +94,17 @@ def _serve(options: argparse.Namespace) -> int:
                 max_connection_age_seconds=options.max_connection_age,
             ),
             drain_delay_seconds=options.drain_delay,
-            drain_timeout_seconds=options.drain_timeout,
+            drain_timeout_seconds=_drain_timeout(options),
             latency_buckets=options.latency_buckets,
         )
     )
     return 0
+
+
+def _drain_timeout(options: argparse.Namespace) -> float:
+    """What still may be answered in time is not to be cut off."""
+    given: float | None = options.drain_timeout
+    return max(_DRAIN_TIMEOUT_SECONDS, options.request_timeout) if given is None else given
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -216,7 +223,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="the bounds of the duration histograms",
     )
     add("--drain-delay", type=_duration, default="5s", help="serve on for this long after SIGTERM")
-    add("--drain-timeout", type=_duration, default="20s", help="then wait this long for what is in flight")
+    add(
+        "--drain-timeout",
+        type=_duration,
+        help="then wait this long for what is in flight; unless given, as long as a request may take, at least 20s",
+    )
     _add_report(parser)
 
 

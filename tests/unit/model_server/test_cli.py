@@ -110,6 +110,19 @@ def test_bounds_of_histograms_must_rise(bounds: str, said: str, capsys: pytest.C
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("flags", "seconds"),
+    [
+        ([], 20),
+        (["--request-timeout=5m"], 300),
+        (["--request-timeout=5m", "--drain-timeout=1s"], 1),
+    ],
+)
+def test_a_request_that_may_take_long_may_do_so_at_the_end_too(flags: list[str], seconds: float) -> None:
+    options = cli._parser().parse_args(["serve", "/model", *flags])
+    assert cli._drain_timeout(options) == seconds
+
+
 def test_an_unknown_way_to_explain_is_told_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run("serve", ".", "--explain", "Saliency,Guess", capsys=capsys)
     assert code == 2
