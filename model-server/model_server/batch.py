@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -40,9 +41,11 @@ def _together(forward: Callable[[Arrays], Arrays], requests: Sequence[Arrays]) -
     else:
         inputs = tuple(np.concatenate(arrays) for arrays in zip(*requests, strict=True))
     outputs = forward(inputs)
+    ends = list(accumulate(rows))
     for output in outputs:
-        if len(output) != sum(rows):  # else answers would go to the wrong clients (MLServer#1306, BentoML#3710)
-            message = f"the model gave {len(output)} rows for {sum(rows)}"
+        if len(output) != ends[-1]:  # else answers would go to the wrong clients (MLServer#1306, BentoML#3710)
+            message = f"the model gave {len(output)} rows for {ends[-1]}"
             raise ValueError(message)
-    ends = np.cumsum(rows).tolist()
+    if len(requests) == 1:
+        return [outputs]
     return [tuple(output[end - count : end] for output in outputs) for count, end in zip(rows, ends, strict=True)]

@@ -192,19 +192,21 @@ class Batcher:
         self._dispatch_call = None
         if self._busy or not self._buckets:
             return
-        key, delay = min(
-            ((key, self._delay(bucket)) for key, bucket in self._buckets.items()), key=lambda pair: pair[1]
-        )
+        key = next(iter(self._buckets)) if len(self._buckets) == 1 else min(self._buckets, key=self._delay_of)
+        bucket = self._buckets[key]
+        delay = self._delay(bucket)
         if delay > 0:
             self._dispatch_in(delay)
             return
-        bucket = self._buckets[key]
         batch = bucket.take(self._limits.max_batch_size)
         if not bucket.tickets:
             del self._buckets[key]
         self._has_left(len(batch))
         self._busy = True
         self._start(batch)
+
+    def _delay_of(self, key: BucketKey) -> float:
+        return self._delay(self._buckets[key])
 
     def _delay(self, bucket: Bucket) -> float:
         """How long a bucket should still wait; below zero the longer it has waited beyond that."""

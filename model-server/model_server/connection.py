@@ -23,7 +23,7 @@ import logging
 import math
 import random
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import httptools
@@ -495,6 +495,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
 
+@lru_cache(maxsize=64)  # clients ask for the same few
 def _is_plain(url: bytes) -> bool:
     """Say whether a URL is a path as it stands: nothing escaped, no query, no host."""
     return url.startswith(b"/") and url.isascii() and not any(sign in url for sign in (b"%", b"?", b"#"))

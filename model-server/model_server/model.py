@@ -165,7 +165,7 @@ def _input_types(built: Built, signature: Signature, numbers: torch.dtype = torc
 
 def _owned(array: Array) -> Array:
     """Copy what lies in a request's body: torch wants its memory aligned and its own to write to."""
-    return np.require(array, requirements=("C", "A", "W"))
+    return array if array.flags.carray else np.require(array, requirements=("C", "A", "W"))
 
 
 def _prove(forward: Forward, signature: Signature, inputs: Arrays, golden: Golden | None, precision: Precision) -> None:

@@ -69,3 +69,8 @@ class Signature:
     def output_index(self) -> dict[str, int]:
         """Positions of the outputs by name."""
         return {spec.name: index for index, spec in enumerate(self.outputs)}
+
+    @cached_property
+    def has_json_outputs(self) -> bool:
+        """Whether all outputs can be told in JSON."""
+        return all(spec.datatype.json is not None for spec in self.outputs)

@@ -7,6 +7,7 @@ they would through an untyped list.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from model_server.protocol.datatypes import Array, Arrays, Signature, TensorSpec
 
 _BAD_REQUEST = 400
+_FP32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Wanted:
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that costs 1 µs
 class InferRequest:
     """What a client asked for, checked."""
 
@@ -88,10 +90,10 @@ def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRe
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _bad(f"The request's JSON is not an inference request: {error}.") from error
     inputs = _arrays(asked.inputs, binary, signature)
-    rows = {len(array) for array in inputs}
-    if len(rows) != 1:
-        raise _bad(f"All inputs must have the same number of rows; these have {sorted(rows)}.")
-    return InferRequest(asked.id, inputs, rows.pop(), _wanted(asked, signature))
+    rows = len(inputs[0])
+    if len(inputs) > 1 and any(len(array) != rows for array in inputs):
+        raise _bad(f"All inputs must have the same number of rows; these have {sorted(set(map(len, inputs)))}.")
+    return InferRequest(asked.id, inputs, rows, _wanted(asked, signature))
 
 
 def split(body: bytes, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
@@ -158,8 +160,7 @@ def _from_json(tensor: _Input, spec: TensorSpec, count: int) -> Array:
     if depth == 1 and len(values) != count:  # before the conversion, which costs more
         raise _bad(f"{where} has {len(values)} values; its shape {tensor.shape} holds {count}.")
     try:
-        with np.errstate(over="raise"):
-            array = np.asarray(values, dtype=spec.datatype.dtype)
+        array = _flat_floats(values) if depth == 1 and spec.datatype.name == "FP32" else _array(values, spec)
     except (OverflowError, FloatingPointError):
         raise _bad(f"{where} has a value outside the range of {spec.datatype.name}.") from None
     except ValueError:
@@ -167,6 +168,18 @@ def _from_json(tensor: _Input, spec: TensorSpec, count: int) -> Array:
     if depth == rank and array.shape != tuple(tensor.shape):
         raise _bad(f"{where} has data of the shape {list(array.shape)}, but says {tensor.shape}.")
     return array.reshape(tensor.shape)
+
+
+def _flat_floats(values: list[object]) -> Array:
+    """Convert a list of numbers in the cheapest way: twice as fast as numpy's, and it knows of values out of range."""
+    memory = bytearray(_FP32_BYTES * len(values))
+    struct.pack_into(f"<{len(values)}f", memory, 0, *values)
+    return np.frombuffer(memory, "<f4")
+
+
+def _array(values: list[object], spec: TensorSpec) -> Array:
+    with np.errstate(over="raise"):
+        return np.asarray(values, dtype=spec.datatype.dtype)
 
 
 def _from_binary(tensor: _Input, spec: TensorSpec, count: int, size: int, binary: memoryview) -> Array:
@@ -188,7 +201,9 @@ def _from_binary(tensor: _Input, spec: TensorSpec, count: int, size: int, binary
 def _wanted(asked: _Body, signature: Signature) -> tuple[Wanted, ...]:
     binary_by_default = asked.parameters is not None and asked.parameters.binary_data_output
     if not asked.outputs:
-        wanted = tuple(Wanted(index, binary_by_default) for index in range(len(signature.outputs)))
+        wanted = _all_outputs(len(signature.outputs), binary_by_default)
+        if binary_by_default or signature.has_json_outputs:
+            return wanted
     else:
         wanted = tuple(_want(output, signature, binary_by_default=binary_by_default) for output in asked.outputs)
     if len({one.index for one in wanted}) != len(wanted):
@@ -198,6 +213,11 @@ def _wanted(asked: _Body, signature: Signature) -> tuple[Wanted, ...]:
         if spec.datatype.json is None and not one.binary:
             raise _bad(f"Output {spec.name!r} is {spec.datatype.name}, which has no JSON form; ask for binary_data.")
     return wanted
+
+
+@cache
+def _all_outputs(count: int, binary: bool) -> tuple[Wanted, ...]:  # noqa: FBT001  # a part of the key
+    return tuple(Wanted(index, binary) for index in range(count))
 
 
 def _want(output: _Output, signature: Signature, *, binary_by_default: bool) -> Wanted:
