@@ -19,9 +19,13 @@ passing tests/server. Used are the parser's callbacks, `cycle` and `pipeline` (t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import math
 import random
+import termios
+from array import array
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -195,6 +199,7 @@ class Connection(HttpToolsProtocol):
         self._head_begun = False
         self._undigested = 0  # bytes since the last head or piece of a body was complete
         self._deaf = False  # whatever still comes is thrown away
+        self._delivered = False  # so it was at the last look at a connection that is being closed
         self._since = self.loop.time()  # the present station's begin: idle, head, body, farewell
         self._unsent = 0
         self._sent_at = self._since
@@ -408,6 +413,7 @@ class Connection(HttpToolsProtocol):
         """Hear that uvicorn's cycle has answered."""
         self.server_state.total_requests += 1
         self._running = None
+        self._since = self.loop.time()
         if not self.transport.is_closing():
             self._go_on()
 
@@ -437,10 +443,10 @@ class Connection(HttpToolsProtocol):
     def _say_farewell(self) -> None:
         """Close; but where the client may still be sending, first hear it out: a reset would destroy the answer."""
         self.pipeline.clear()
+        self._since = self.loop.time()
         if not self._deaf:
             self.transport.close()
             return
-        self._since = self.loop.time()
         if self.transport.can_write_eof():  # TLS cannot; there the answer's length tells its end
             self.transport.write_eof()
         self.flow.resume_reading()
@@ -460,6 +466,7 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Take part in uvicorn's shutdown: a head that has begun to arrive is still answered."""
         if not self._head_begun:
+            self._since = self.loop.time()
             super().shutdown()
 
     # -- a client that does not read
@@ -478,13 +485,12 @@ class Connection(HttpToolsProtocol):
         if unsent == 0 or unsent < self._unsent:
             self._sent_at = now
         self._unsent = unsent
-        running = self._running
         if unsent and now - self._sent_at > patience:
             self.transport.abort()  # the client reads nothing
-        elif running is not None:
-            if isinstance(running, Exchange) and not running.complete and waited > patience:
-                message = f"The request's body did not arrive within {patience:g} seconds."
-                self._give_up(running, RequestError(408, message))
+        elif self._running is not None:
+            self._await_body(self._running, waited)
+        elif self.transport.is_closing():
+            self._take_leave(waited)
         elif self._deaf:
             if waited > LINGER_SECONDS and not unsent:
                 self.transport.abort()
@@ -493,6 +499,32 @@ class Connection(HttpToolsProtocol):
                 self._refuse(RequestError(408, f"The request's head did not arrive within {patience:g} seconds."))
         elif waited > KEEP_ALIVE_SECONDS:
             self.transport.close()
+
+    def _await_body(self, running: Cycle, waited: float) -> None:
+        """Give up a body that is late; one that ASGI reads is given up there."""
+        patience = self._terms.limits.request_timeout_seconds
+        if isinstance(running, Exchange) and not running.complete and waited > patience:
+            message = f"The request's body did not arrive within {patience:g} seconds."
+            self._give_up(running, RequestError(408, message))
+
+    def _take_leave(self, waited: float) -> None:
+        """Over TLS a client is to say goodbye, too; leave those that have everything and do not.
+
+        What they have is asked of the kernel, as a TLS transport does not tell what waits in the one below it. That may
+        be on its way into an empty queue of the kernel at one look, but not at the next as well.
+        """
+        was_delivered, self._delivered = self._delivered, _unacknowledged_bytes(self.transport) == 0
+        if was_delivered and self._delivered and waited > LINGER_SECONDS:
+            self.transport.abort()
+
+
+def _unacknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Return how much of what the kernel was given to send the client's machine has not confirmed."""
+    answer = array("i", [0])
+    if (socket := transport.get_extra_info("socket")) is not None:
+        with contextlib.suppress(OSError):  # it is just being lost
+            fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, answer)
+    return answer[0]
 
 
 @lru_cache(maxsize=64)  # clients ask for the same few

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from model_server.connection import LINGER_SECONDS, Connection, State, Terms
+from model_server.connection import KEEP_ALIVE_SECONDS, Connection, State, Terms
 from model_server.errors import ModelError, Reason
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class Listener(uvicorn.Server):
             self._ticking.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # there is one
-        """Listen, as uvicorn does, but with less patience for clients that do not speak TLS to its end.
+        """Listen, as uvicorn does, but with bounds of our own on the begin and the end of TLS.
 
-        By default a connection may take a minute for its handshake, and whoever does not answer the server's goodbye is
-        waited for half a minute, at each of its ends.
+        uvloop would wait a minute for a handshake, and cut off a last answer that takes longer than half a minute. Who
+        has it and does not say goodbye is not waited for as long as that: `sweep` sees to it.
         """
         context = self._terms.door.context()
         listening = await asyncio.get_running_loop().create_server(
@@ -93,7 +93,7 @@ class Listener(uvicorn.Server):
             backlog=self.config.backlog,
             ssl=context,
             ssl_handshake_timeout=_HANDSHAKE_SECONDS if context else None,
-            ssl_shutdown_timeout=LINGER_SECONDS if context else None,
+            ssl_shutdown_timeout=KEEP_ALIVE_SECONDS if context else None,
         )
         self.servers = [listening]
         self.started = True

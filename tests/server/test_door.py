@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -305,6 +306,31 @@ async def test_over_tls_what_is_in_flight_is_finished_and_who_says_no_goodbye_is
         for connection in connections:
             await connection.close()
         deaf.close()
+
+
+@pytest.mark.parametrize("way", BOTH_WAYS)
+def test_over_tls_a_slow_reader_has_its_last_answer_to_the_end(tmp_path: Path, way: str) -> None:
+    """The buffers of both sides take a part of it, and closing waits for the rest to be read."""
+    rows = 2_000_000
+    identity = Identity(tmp_path, "one")
+    parameters = {"binary_data_size": 4 * rows}
+    tensor = {"name": "x", "shape": [rows, 1], "datatype": "FP32", "parameters": parameters}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    request = (
+        f"POST {INFER} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(head) + 4 * rows}\r\n"
+        f"Inference-Header-Content-Length: {len(head)}\r\n\r\n"
+    )
+    flags = ("--http", way, "--max-batch-size", str(rows), *identity.flags)
+    with running(echo_directory(tmp_path / "m"), *flags) as server, socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        plain.connect(("127.0.0.1", server.port))
+        with identity.trust.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+            connection.sendall(request.encode() + head + bytes(4 * rows))
+            received = len(connection.recv(65536))
+            time.sleep(4)  # it reads nothing, for longer than the server waits for a goodbye
+            while piece := connection.recv(1 << 20):
+                received += len(piece)
+    assert received > 4 * rows
 
 
 @CASES
