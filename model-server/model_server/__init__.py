@@ -3,6 +3,7 @@
 How the modules fit, from the outside in:
 
     cli -> serve            listener, asgi     sockets and HTTP: the only modules that know uvicorn
+                            door               who is let in, and over what: tokens, certificate, renewed from files
                             routes, exchange   handlers: bytes and headers in, bytes and headers out
                             protocol/          the wire format, both ways (pure)
                             batcher, executor  who runs when, and where
