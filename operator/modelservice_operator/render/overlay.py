@@ -79,10 +79,10 @@ def _by_key(base: list[Any], overlay: list[Any], key: str, path: str) -> list[An
             kind = "a number" if key == "containerPort" else "text"
             raise BadOverlayError(f"{where} needs {key} ({kind}): that is how it finds the element to change.")
         if directive == "delete":
-            merged.pop(name, None)
+            merged[name] = None  # its place is kept for one that may come instead
         else:
-            merged[name] = merge(merged.get(name, {}), element, f"{path}[{key}={name}]")
-    return list(merged.values())
+            merged[name] = merge(merged.get(name) or {}, element, f"{path}[{key}={name}]")
+    return [element for element in merged.values() if element is not None]
 
 
 def _directive(overlay: Mapping[str, Any], path: str) -> object:

@@ -139,6 +139,13 @@ def test_what_does_not_fit_is_told_with_its_path_and_a_remedy(
     assert str(refused.value) == f"{PATH}{where} {sentence}"
 
 
+def test_what_is_deleted_and_given_anew_keeps_its_place() -> None:
+    anew = [{"name": "b", "$patch": "delete"}, {"name": "b", "image": "new"}, {"name": "a"}]
+    base = {"containers": [{"name": "b", "args": ["old"]}, {"name": "a"}, {"name": "server"}]}
+    expected = [{"name": "b", "image": "new"}, {"name": "a"}, {"name": "server"}]
+    assert merge(base, {"containers": anew}, PATH) == {"containers": expected}
+
+
 def test_what_is_merged_stays_as_it_was() -> None:
     before = repr(POD)
     laid({"containers": [{"name": "server", "env": [{"name": "A", "$patch": "delete"}]}], "securityContext": None})
