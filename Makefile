@@ -34,12 +34,17 @@ $(VENV)/.test: requirements/test.txt $(EXPLAIN).txt $(VENV)/.dev
 	@touch $@
 
 REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/uv
+PEERS := $(patsubst %.in,%,$(wildcard bench/server/peers/*/requirements.in))
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make requirements'
 
 .PHONY: requirements
 requirements: $(BIN)/uv ## Pin all requirements anew (hashes, no addresses).
 	@for f in $(REQUIREMENTS) "$(EXPLAIN) --no-deps"; do set -- $$f; \
-		$(BIN)/uv pip compile $${2-} --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-			--custom-compile-command 'make requirements' --output-file $$1.txt $$1.in; done
+		$(BIN)/uv $(COMPILE) $${2-} --output-file $$1.txt $$1.in; done
+	@for f in $(PEERS); do `# with the same torch as ours` \
+		sed -n 's/ *\\$$//; /^torch==/p' requirements/test.txt | \
+		$(BIN)/uv $(COMPILE) --constraint /dev/stdin --output-file $$f.txt $$f.in; done
 
 # -- what is generated
 
@@ -108,6 +113,11 @@ test-full: ## The same at full sizes and with every peer tool.
 .PHONY: bench-operator
 bench-operator: $(VENV)/.test tools ## What the operator costs beside a bare client with the same writes.
 	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/operator
+
+.PHONY: bench-server
+bench-server: $(VENV)/.test ## Our model server beside six others; the first time it installs them.
+	@$(PYTHON) tools/cluster build vegeta
+	@$(BIN)/python bench/server
 
 # -- the demo
 

@@ -4,7 +4,9 @@
 
 Memory is the proportional set size (PSS) of all processes of a server, less that of one that has imported torch and
 does nothing else. PSS shares pages out to all who map them, so it is measured only while no other process has torch.
-The last line is JSON.
+Time to ready runs from the start of the process until it says so to a probe, less what a process takes from its start
+until it has imported torch; each is the median of three, in turn. Idle is the server with the fewest processes, beside
+a bare uvicorn, which looks ten times a second whether it is to stop. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,64 +25,55 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from safetensors.numpy import save_file
+from cluster import ports
+from elsewhere import cpu_seconds
+from servers import ENVIRONMENT, Server, our_command, write_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-LAYERS = (10, 20, 10)
-IMPORT = "import os, torch; torch.set_num_threads(1); print('imported', flush=True); os.read(0, 1)"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-TICKS = os.sysconf("SC_CLK_TCK")
+    from servers import Model
+
+_IMPORT = "import os, torch; torch.set_num_threads(1); print('imported', flush=True); os.read(0, 1)"
+_BARE = "import sys, uvicorn; uvicorn.run(lambda *_: None, host='127.0.0.1', port=int(sys.argv[1]), log_level='error')"
+_STARTS = 3
+_PATIENCE_SECONDS = 300
 
 
-def main() -> None:
-    """Measure, and print a line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", default="1,2,3")
-    parser.add_argument("--idle-seconds", type=int, default=60)
-    options = parser.parse_args()
+def measure(processes: Sequence[int] = (1, 2, 3), idle_seconds: int = 60) -> dict[str, object]:
+    """Measure all of it."""
     result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        model = perceptron(Path(folder, "tiny"))
+        model = write_models(Path(folder), "tiny")["tiny"]
         imported()  # reads torch's files into memory, so that what follows measures no disk
-        import_mib, import_seconds = imported()
-        result |= {"import_torch_mib": round(import_mib), "import_torch_seconds": round(import_seconds, 2)}
+        imports, starts = [], []
+        for _ in range(_STARTS):
+            imports.append(imported())
+            with ready(model, min(processes)) as (_, seconds):
+                starts.append(seconds)
+        import_mib, import_seconds = (statistics.median(values) for values in zip(*imports, strict=True))
         above: dict[int, float] = {}
-        for count in map(int, options.processes.split(",")):
-            with serving(model, count) as (pid, ready_seconds):
-                family = tree(pid)
+        for count in sorted(processes):
+            with ready(model, count) as (server, _):
+                family = server.pids()
                 above[count] = pss_mib(family) - import_mib
-                idle = idle_percent(family, options.idle_seconds)
-            result[f"processes_{count}"] = {
-                "rss_over_torch_mb": round(above[count], 1),
-                "idle_cpu_percent": round(idle, 2),
-                "ready_seconds_after_import": round(ready_seconds - import_seconds, 2),
-            }
-        more = [(above[high] - above[low]) / (high - low) for low, high in pairwise(sorted(above)) if low > 1]
-        result["mb_per_further_process"] = round(sum(more) / len(more), 1) if more else None
-    print(json.dumps(result))
-
-
-def perceptron(directory: Path) -> Path:
-    """Write the smallest model, so that what is measured is the server."""
-    directory.mkdir()
-    tensors = [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in ("x", "y")]
-    card = {"format": "safetensors", "architecture": "mlp", "parameters": {"layers": LAYERS}}
-    (directory / "model.json").write_text(json.dumps({**card, "inputs": tensors[:1], "outputs": tensors[1:]}))
-    weights = {}
-    for index, (size_in, size_out) in enumerate(pairwise(LAYERS)):
-        weights[f"{2 * index}.weight"] = np.zeros((size_out, size_in), "<f4")
-        weights[f"{2 * index}.bias"] = np.zeros(size_out, "<f4")
-    save_file(weights, directory / "weights.safetensors")
-    return directory
+                if count == min(processes):
+                    result |= idle(family, idle_seconds)
+    result |= {
+        "rss_over_torch_mb": round(above[min(processes)], 1),
+        "rss_over_torch_mb_by_processes": {count: round(mib, 1) for count, mib in above.items()},
+        "ready_seconds_after_import": round(statistics.median(starts) - import_seconds, 2),
+        "import_torch_mb": round(import_mib),
+        "import_torch_seconds": round(import_seconds, 2),
+    }
+    more = [(above[high] - above[low]) / (high - low) for low, high in pairwise(sorted(above)) if low > 1]
+    return result | ({"mb_per_further_process": round(statistics.mean(more), 1)} if more else {})
 
 
 def imported() -> tuple[float, float]:
     """Measure a process that has imported torch: MiB, and seconds until it had."""
     started = time.perf_counter()
-    command = [sys.executable, "-c", IMPORT]
+    command = [sys.executable, "-c", _IMPORT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -89,69 +82,73 @@ def imported() -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def serving(model: Path, processes: int) -> Iterator[tuple[int, float]]:
-    """Start a server, ask it once on each of some connections, and end it."""
-    command = [sys.executable, "-m", "model_server", "serve", str(model), "--host", "127.0.0.1", "--port", "0"]
-    command += ["--metrics-port", "0", "--drain-delay", "0s", "--processes", str(processes)]
+def ready(model: Model, processes: int) -> Iterator[tuple[Server, float]]:
+    """Start a server and time it until it is ready; ask it once on each of some connections, and end it."""
+    (port,) = ports.free(1)
     started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        log = ""
-        while not log.rpartition("ready: ")[1]:
-            log += process.stderr.readline()
-        ready_seconds = time.perf_counter() - started
-        port = re.search(r"listening on port (\d+)", log)[1]  # type: ignore[index]
-        body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 10], "data": [0] * 10}]}).encode()
-        for _ in range(10 * processes):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/tiny/infer", body).read()
-        time.sleep(1)
-        yield process.pid, ready_seconds
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(our_command(model.directory, port, processes), stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _is_ready(port):
+                assert process.poll() is None, "the server has ended"
+                time.sleep(0.01)
+            seconds = time.perf_counter() - started
+            server = Server("ours", model, port, process.pid)
+            for _ in range(10 * processes):
+                server.answer(server.request())
+            time.sleep(1)
+            yield server, seconds
+        finally:
+            process.terminate()
 
 
-def tree(pid: int) -> list[int]:
-    """Return a process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [pid, *map(int, children.split())]
+def _is_ready(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5).status == 200)
+    return False
+
+
+def idle(family: list[int], seconds: int) -> dict[str, object]:
+    """Measure the CPU that a server uses while nobody asks, in percent of one, beside a bare uvicorn."""
+    with subprocess.Popen([sys.executable, "-c", _BARE, str(ports.free(1)[0])]) as bare:
+        try:
+            time.sleep(3)  # it starts
+            before = cpu_seconds(family), cpu_seconds([bare.pid])
+            time.sleep(seconds)
+            used = cpu_seconds(family) - before[0], cpu_seconds([bare.pid]) - before[1]
+        finally:
+            bare.terminate()
+    percent = [round(100 * each / seconds, 2) for each in used]
+    return dict(zip(("idle_cpu_percent", "idle_cpu_percent_of_bare_uvicorn"), percent, strict=True))
 
 
 def pss_mib(pids: list[int]) -> float:
     """Return the proportional set size of processes, at a moment when nobody else has torch."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        wait_to_be_alone(pids)
+        while not is_alone(pids):
+            assert time.monotonic() < deadline, "another process has torch all the time, which hides what memory costs"
+            time.sleep(0.2)
         texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
         if is_alone(pids):
             return sum(int(kib) for text in texts for kib in re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)) / 1024
 
 
-def wait_to_be_alone(pids: list[int]) -> None:
-    """Wait until no other process has torch in memory."""
-    while not is_alone(pids):
-        time.sleep(0.2)
-
-
-def idle_percent(pids: list[int], seconds: int) -> float:
-    """Return the CPU that processes use in a while, in percent of one."""
-
-    def ticks() -> int:
-        rows = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
-        return sum(int(row[11]) + int(row[12]) for row in rows)
-
-    before = ticks()
-    time.sleep(seconds)
-    return 100 * (ticks() - before) / TICKS / seconds
-
-
 def is_alone(family: list[int]) -> bool:
-    """Say whether nobody else has torch in memory."""
+    """Say whether nobody else has torch in memory; this process has not, for its own figures' sake."""
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if int(entry.name) not in family and "libtorch" in (entry / "maps").read_text():
                 return False
     return True
+
+
+def main() -> None:
+    """Measure, and print a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", default="1,2,3")
+    parser.add_argument("--idle-seconds", type=int, default=60)
+    options = parser.parse_args()
+    print(json.dumps(measure([int(count) for count in options.processes.split(",")], options.idle_seconds)))
 
 
 if __name__ == "__main__":

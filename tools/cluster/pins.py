@@ -14,6 +14,7 @@ HELM = "v3.22.0"
 KSTATUS = "v0.37.2"  # of sigs.k8s.io/cli-utils, which holds the library
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
 PROMETHEUS_OPERATOR = "v0.93.1"
+VEGETA = "v12.13.0"
 
 MODULES = Path(__file__).parent / "modules"
 
@@ -135,6 +136,15 @@ TOOLS: dict[str, Tool] = {
             asks=("--version",),
             suits=lambda version: (0, 85, 0) <= version < (1, 0, 0),
             stamps={"github.com/prometheus/common/version.Version": PROMETHEUS_OPERATOR.removeprefix("v")},
+        ),
+        Tool(
+            "vegeta",
+            VEGETA,
+            module="vegeta",
+            package="github.com/tsenart/vegeta/v12",
+            asks=("--version",),
+            suits=lambda version: (12, 8, 0) <= version < (13, 0, 0),
+            stamps={"main.Version": VEGETA},
         ),
     )
 }
