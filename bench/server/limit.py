@@ -44,7 +44,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer."""
-        rows = torch.from_numpy(np.frombuffer(bytearray(b"".join(self.body))[-SIZE:], "<f4").reshape(1, *ROW))
+        memory = bytearray().join(self.body)  # the one copy
+        rows = torch.from_numpy(np.frombuffer(memory, "<f4", offset=len(memory) - SIZE).reshape(1, *ROW))
         self.body = []
         with torch.inference_mode():
             answer = MODULE(rows).numpy().tobytes()
