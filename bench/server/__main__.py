@@ -1,6 +1,6 @@
 """`make bench-server`: our model server beside KServe's, MLServer, LitServe, BentoML, mosec and plain FastAPI.
 
-    python bench/server [--rounds 3] [--seconds 6] [--processes 2] [--peers fastapi,mosec] [--only tiny,image] [--quick]
+    python bench/server [--rounds 3] [--seconds 4] [--processes 2] [--peers fastapi,mosec] [--only tiny,image] [--quick]
 
 Every server has the same model (models.py), the same number of processes that compute, one thread each, its best
 documented settings (peers/*/serve.py), an environment of its own, and the same client; none is timed before its answers
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/server", description="Compare model servers.")
     add = parser.add_argument
     add("--rounds", type=int, default=3, help="times that each is measured, of which the median counts (default 3)")
-    add("--seconds", type=int, default=6, help="of each run of a client (default 6)")
+    add("--seconds", type=int, default=4, help="of each run of a client (default 4)")
     add("--processes", type=int, default=cpus, help="that compute, of each server (default: one per CPU)")
     add("--peers", type=names, default=list(NAMES), help=f"whom to compare with (default {','.join(NAMES)})")
     add("--only", type=names, default=list(_STAGES), help=f"what to measure (default {','.join(_STAGES)})")
