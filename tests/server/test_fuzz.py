@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
+from model_server.connection import KEEP_ALIVE_SECONDS
 from server.support import BOTH_WAYS, PATIENCE_SECONDS, Server, column, echo_directory, running
 
 if TYPE_CHECKING:
@@ -33,9 +35,13 @@ class Target:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._calm = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
+        self._used = time.monotonic()
 
     def serves(self) -> None:
         """See that others are served; what came before this request has been dealt with then."""
+        if time.monotonic() - self._used > KEEP_ALIVE_SECONDS / 2:
+            self._calm.close()  # as the server does soon, or has done; the next request opens it anew
+        self._used = time.monotonic()
         self._calm.request("POST", INFER, column(1))
         answer = self._calm.getresponse()
         assert answer.status == 200
