@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ from controlplane.kubelet import DIGEST
 from faults.admin import Admin, model_service, services
 from faults.pods import GPU
 from faults.report import IS_FULL
-from faults.state import State, differences, is_settled
+from faults.state import State, differences, is_settled, states
 from faults.world import world
 from modelservice_operator.api import InvalidSpec, canonical, parse
 
@@ -34,6 +36,7 @@ Spec = dict[str, Any]
 
 _SEQUENCES, _LONGEST, _PATIENCE = (60, 6, 180) if IS_FULL else (10, 2, 60)
 _NAME = "m"
+_PIN = re.compile("@sha256:[0-9a-f]{64}")
 _LOOKS = 10
 
 
@@ -149,6 +152,22 @@ def shown(state: State) -> State:
     return anonymous
 
 
+def unpinned(state: State) -> State:
+    """Return a state without the digests that fetches have found."""
+    found: State = json.loads(_PIN.sub("", json.dumps(state)))
+    return found
+
+
+async def claim(admin: Admin, namespace: str) -> None:
+    """Create the claim that a spec may name, with its volume: without one no pod would be scheduled."""
+    common = {"storageClassName": "", "accessModes": ["ReadOnlyMany"]}
+    volume = {"capacity": {"storage": "1Gi"}, "hostPath": {"path": "/models"}}
+    await admin.create("/api/v1/persistentvolumes", {"metadata": {"name": namespace}, "spec": common | volume})
+    wanted = {"volumeName": namespace, "resources": {"requests": {"storage": "1Gi"}}}
+    path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+    await admin.create(path, {"metadata": {"name": "claim"}, "spec": common | wanted})
+
+
 async def apply(admin: Admin, namespace: str, spec: Spec) -> None:
     await admin.apply(services(namespace, _NAME), model_service(_NAME, spec))
 
@@ -163,6 +182,7 @@ def test_generated_edits_keep_the_four_rules(plane: ControlPlane, tmp_path: Path
     async def story() -> None:
         async with world(plane, tmp_path) as here:
             await here.admin.namespaces([*told, *fresh])
+            await asyncio.gather(*(claim(here.admin, namespace) for namespace in (*told, *fresh)))
             here.proxy.begin("edits", [*told, *fresh])
             await asyncio.gather(*(apply(here.admin, namespace, spec) for namespace, spec in fresh.items()))
             before: dict[str, State] = {}
@@ -172,7 +192,10 @@ def test_generated_edits_keep_the_four_rules(plane: ControlPlane, tmp_path: Path
                 wanted = {namespace: specs[turn] for namespace, specs in told.items() if turn < len(specs)}
                 await asyncio.gather(*(apply(here.admin, namespace, spec) for namespace, spec in wanted.items()))
                 found = await here.until(lambda found, wanted=wanted: settled(found, wanted), patience=_PATIENCE)
-                assert found is not None, f"turn {turn} never ends: {here.words()}"
+                if found is None:
+                    now = await states(here.admin)
+                    stuck = [now.get(name) for name in wanted if not is_settled(now.get(name, {}))]
+                    pytest.fail(f"turn {turn} never ends for {stuck[:1]}: {here.words()}")
                 before, now = now, found
                 for namespace, spec in wanted.items():
                     if is_bad(spec):
@@ -190,10 +213,10 @@ def test_generated_edits_keep_the_four_rules(plane: ControlPlane, tmp_path: Path
                         )
                     good[namespace] = spec
             for namespace, twin in zip(told, fresh, strict=True):
-                assert shown(now[namespace]) == shown(now[twin]), (
-                    namespace,
-                    differences(shown(now[namespace]), shown(now[twin])),
-                )
+                end, anew = shown(now[namespace]), shown(now[twin])
+                if told[namespace][-1].get("replicas") == 0:  # no pod of the twin has ever fetched the model
+                    end, anew = unpinned(end), unpinned(anew)
+                assert end == anew, (namespace, differences(end, anew))
             await looks_write_nothing(here, list(told))
 
     async def looks_write_nothing(here: Any, namespaces: list[str]) -> None:  # noqa: ANN401 (a World)
