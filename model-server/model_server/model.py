@@ -40,7 +40,7 @@ class Model:
     digest: str
     forward: Forward
     choice: Choice
-    prove: Callable[[], None]
+    prove: Callable[[], Arrays]
     """Raises ModelError unless the model still gives its golden outputs: in another process, for example."""
     explainer: Explainer | None = None
 
@@ -66,17 +66,24 @@ class Loaded:
     wanted: Precision
     built: Built
 
+    @property
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        return Signature(specs(self.card.inputs), specs(self.card.outputs))
+
     def proven(self) -> Model:
         """Run it on its golden inputs, or on the simplest, and choose its precision; raises ModelError if it fails."""
-        signature = Signature(specs(self.card.inputs), specs(self.card.outputs))
+        signature = self.signature
         golden = read_golden(self.directory / GOLDEN, signature)
         inputs = golden.inputs if golden else simplest_inputs(signature)
         full = _forward(self.built, signature)
-        _prove(full, signature, inputs, golden, Precision.FLOAT32)
+        answers = _prove(full, signature, inputs, golden, Precision.FLOAT32)
         if isinstance(self.built.module, ProgramModule):
             self.built.module.hold_still(*map(torch.from_numpy, map(_owned, inputs)))
         reduced = partial(self._reduced, signature)
-        forward, choice = choose(self.wanted, full, reduced, inputs, golden.outputs if golden else None)
+        forward, choice = choose(
+            self.wanted, full, reduced, inputs, golden.outputs if golden else None, answers=answers
+        )
         prove = partial(_prove, forward, signature, inputs, golden, choice.precision)
         return Model(self.card, signature, self.digest, forward, choice, prove)
 
@@ -84,8 +91,7 @@ class Loaded:
         """Read the model once more, in FP32: another thread runs it, which differentiates it where it can."""
         from model_server.attribution import Explainer  # noqa: PLC0415  # captum is there where it is asked for
 
-        signature = Signature(specs(self.card.inputs), specs(self.card.outputs))
-        built = build_module(self.card, self.directory, self.trust)
+        built, signature = build_module(self.card, self.directory, self.trust), self.signature
         return Explainer(built.module, _input_types(built, signature), signature, max_rows)
 
     def _reduced(self, signature: Signature) -> Forward:
@@ -168,7 +174,9 @@ def _owned(array: Array) -> Array:
     return array if array.flags.carray else np.require(array, requirements=("C", "A", "W"))
 
 
-def _prove(forward: Forward, signature: Signature, inputs: Arrays, golden: Golden | None, precision: Precision) -> None:
+def _prove(
+    forward: Forward, signature: Signature, inputs: Arrays, golden: Golden | None, precision: Precision
+) -> Arrays:
     try:
         answers = forward(inputs)
     except Exception as error:
@@ -179,3 +187,4 @@ def _prove(forward: Forward, signature: Signature, inputs: Arrays, golden: Golde
             raise ModelError(Reason.INVALID, message)
     if golden:
         hold_golden(golden, answers, signature, precision)
+    return answers

@@ -58,10 +58,18 @@ class Choice:
 
 
 def choose(
-    wanted: Precision, full: Forward, reduced: Callable[[], Forward], inputs: Arrays, golden_outputs: Arrays | None
+    wanted: Precision,
+    full: Forward,
+    reduced: Callable[[], Forward],
+    inputs: Arrays,
+    golden_outputs: Arrays | None,
+    *,
+    answers: Arrays,
 ) -> tuple[Forward, Choice]:
-    """Choose between a forward function in FP32, which is proven, and one in bfloat16, which is made if it may win."""
-    answers = full(inputs)
+    """Choose between a forward function in FP32 and one in bfloat16, which is made if it may win.
+
+    The first is proven: `answers` are what it gave for `inputs`.
+    """
     error = None if golden_outputs is None else largest_error(answers, golden_outputs)
     if reason := _stays(wanted, has_golden=golden_outputs is not None):
         return full, Choice(Precision.FLOAT32, reason, error)

@@ -41,10 +41,11 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SLOW, FAST = gives(10, 0.004), gives(10.1)
+TEN = SLOW(ROWS)
 
 
 def test_auto_takes_what_is_faster_and_near_enough() -> None:
-    forward, choice = choose(Precision.AUTO, SLOW, lambda: FAST, ROWS, GOLDEN)
+    forward, choice = choose(Precision.AUTO, SLOW, lambda: FAST, ROWS, GOLDEN, answers=TEN)
     assert forward is FAST
     assert choice.precision is Precision.BFLOAT16
     assert choice.parameters() == {
@@ -70,7 +71,7 @@ def fails() -> Callable[[Arrays], Arrays]:
     ],
 )
 def test_auto_stays_in_fp32_and_says_why(candidate: Callable[[], Any], golden: Arrays | None, said: str) -> None:
-    forward, choice = choose(Precision.AUTO, SLOW, candidate, ROWS, golden)
+    forward, choice = choose(Precision.AUTO, SLOW, candidate, ROWS, golden, answers=TEN)
     assert forward is SLOW
     assert choice.precision is Precision.FLOAT32
     assert said in choice.reason
@@ -79,18 +80,21 @@ def test_auto_stays_in_fp32_and_says_why(candidate: Callable[[], Any], golden: A
 
 def test_auto_does_not_try_where_the_processor_would_emulate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "processor_has_bfloat16", lambda: False)
-    assert choose(Precision.AUTO, SLOW, fails, ROWS, GOLDEN)[1].reason == "this processor does not compute in bfloat16"
+    assert (
+        choose(Precision.AUTO, SLOW, fails, ROWS, GOLDEN, answers=TEN)[1].reason
+        == "this processor does not compute in bfloat16"
+    )
 
 
 def test_what_was_asked_for_is_not_measured() -> None:
     slow = gives(10, 0.02)
-    assert choose(Precision.BFLOAT16, SLOW, lambda: slow, ROWS, GOLDEN)[0] is slow
-    assert choose(Precision.FLOAT32, SLOW, fails, ROWS, GOLDEN)[0] is SLOW
+    assert choose(Precision.BFLOAT16, SLOW, lambda: slow, ROWS, GOLDEN, answers=TEN)[0] is slow
+    assert choose(Precision.FLOAT32, SLOW, fails, ROWS, GOLDEN, answers=TEN)[0] is SLOW
 
 
 def test_bfloat16_that_cannot_be_had_is_an_error_and_not_something_else() -> None:
     with pytest.raises(ModelError, match=r"spec.precision: BFloat16 cannot be had .* off its outputs by 3.0%"):
-        choose(Precision.BFLOAT16, SLOW, lambda: gives(10.3), ROWS, GOLDEN)
+        choose(Precision.BFLOAT16, SLOW, lambda: gives(10.3), ROWS, GOLDEN, answers=TEN)
 
 
 @pytest.mark.parametrize(
