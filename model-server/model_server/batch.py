@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from model_server.errors import RequestError
+from model_server.errors import RequestError, model_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def run_batch(forward: Callable[[Arrays], Arrays], requests: Sequence[Arrays]) -
     except Exception:
         if len(requests) == 1:
             log.exception("the model failed on a request")
-            return [RequestError(500, "The model failed on this request; the server's log has the cause.")]
+            return [model_failed()]
     return [outcome for request in requests for outcome in run_batch(forward, [request])]
 
 

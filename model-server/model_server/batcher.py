@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from model_server.batch import run_batch
-from model_server.errors import RequestError
+from model_server.errors import RequestError, client_gone, queue_full
 from model_server.metrics import Rejection
 from model_server.placement import Placement
 
@@ -146,8 +146,7 @@ class Batcher:
         """Raise RequestError when too many wait already; asked before a request is decoded, which may cost more."""
         if self._waiting >= self._limits.max_queue:
             self._metrics.rejected[Rejection.QUEUE_FULL].add()
-            message = f"The server is full: {self._waiting} requests wait already. Try again in a second."
-            raise RequestError(429, message, ((b"retry-after", b"1"),))
+            raise queue_full(self._waiting, "requests")
 
     def submit(self, inputs: Arrays, done: Callable[[Outcome], None]) -> Ticket:
         """Queue an admitted request, or raise RequestError when it is too large."""
@@ -179,7 +178,7 @@ class Batcher:
         """End a request whose client has gone; does nothing to one that has ended."""
         if ticket in self._live:
             self._metrics.rejected[Rejection.CANCELLED].add(self._unqueue(ticket))
-            self._finish(ticket, RequestError(499, "The client has gone."))
+            self._finish(ticket, client_gone())
 
     def _dispatch_in(self, delay: float) -> None:
         if self._dispatch_call is not None:

@@ -57,6 +57,22 @@ class UnauthorizedError(RequestError):
         super().__init__(401, message, ((b"www-authenticate", b'Bearer error="%s"' % error if error else b"Bearer"),))
 
 
+def client_gone() -> RequestError:
+    """Tell of a request that nobody waits for any more: for the metrics alone."""
+    return RequestError(499, "The client has gone.")
+
+
+def model_failed() -> RequestError:
+    """Tell of a request on which the model failed; the cause is for the log."""
+    return RequestError(500, "The model failed on this request; the server's log has the cause.")
+
+
+def queue_full(waiting: int, what: str) -> RequestError:
+    """Tell of a request that could not even be queued."""
+    message = f"The server is full: {waiting} {what} wait already. Try again in a second."
+    return RequestError(429, message, ((b"retry-after", b"1"),))
+
+
 def first_line(error: Exception) -> str:
     """Return what an error says, without the stack that torch tells after it, and without a full stop."""
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

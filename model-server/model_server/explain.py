@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from model_server.errors import RequestError
+from model_server.errors import RequestError, client_gone, model_failed, queue_full
 from model_server.exchange import error_response
 from model_server.infer import encoded, internal_error, json_length, readable_body
 from model_server.protocol.explain import answered, decode_explain, explanation_signature
@@ -51,7 +51,7 @@ class Ticket:
 
     def cancel(self) -> None:
         """Stop: the client has gone."""
-        self.end(error_response(RequestError(499, "The client has gone.")))
+        self.end(error_response(client_gone()))
 
 
 class Explain:
@@ -107,8 +107,7 @@ class Explain:
 
     def _admit(self) -> None:
         if self._held > self._limits.max_explain_queue:
-            message = f"The server is full: {self._held - 1} explanations wait already. Try again in a second."
-            raise RequestError(429, message, ((b"retry-after", b"1"),))
+            raise queue_full(self._held - 1, "explanations")
 
     def _explained(self, asked: ExplainRequest, ticket: Ticket) -> Response | None:
         """Compute and encode, in the thread; None when nobody waits any more."""
@@ -123,9 +122,7 @@ class Explain:
             if ticket.over:
                 return None
             log.exception("an explanation failed")
-            return error_response(
-                RequestError(500, "The model failed on this request; the server's log has the cause.")
-            )
+            return error_response(model_failed())
 
     def _done(self, ticket: Ticket, response: Response | None) -> None:
         self._held -= 1
