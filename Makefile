@@ -33,7 +33,12 @@ $(VENV)/.test: requirements/test.txt $(EXPLAIN).txt $(VENV)/.dev
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --requirement $(EXPLAIN).txt
 	@touch $@
 
-REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/uv
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
+	@touch $@
+
+REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/docs \
+	requirements/uv
 PEERS := $(patsubst %.in,%,$(wildcard bench/server/peers/*/requirements.in))
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make requirements'
@@ -52,16 +57,23 @@ CRD := crds/modelservice.dev_modelservices.yaml
 CHART_CRD := charts/modelservice-operator/files/$(CRD)
 
 .PHONY: crds
-crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it and docs/api.md from the types.
+crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it, docs/api.md and docs/troubleshooting.md.
 	@mkdir -p $(dir $(CRD)) $(dir $(CHART_CRD))
 	@$(BIN)/python -m modelservice_operator.api.crd > $(CRD)
 	@cp $(CRD) $(CHART_CRD)
 	@$(BIN)/python -m modelservice_operator.api.reference > docs/api.md
+	@$(BIN)/python -m modelservice_operator.api.troubleshooting > docs/troubleshooting.md
+
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation into .docs; a page in no list or a link to nowhere fails.
+	@rm -rf .docs  # what is kept from before is not checked again
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . .docs
+	@cp .docs/README.html .docs/index.html
 
 # -- checks
 
 .PHONY: lint
-lint: $(VENV)/.test ## Run the linters.
+lint: $(VENV)/.test docs ## Run the linters, and build the documentation to check its links.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy $(SOURCES)

@@ -8,9 +8,10 @@ duration   250ms, 1h30m: compared by length
 parse      object -> ModelServiceSpec, or InvalidSpec in sentences
 unwritten  which fields hold no wish but a default of a newer CRD
 canonical  ModelServiceSpec -> the object that a revision's hash is made of
-reasons    every condition and reason, with what it means
+reasons    every condition and reason, with what it means and what to do
 crd        the CustomResourceDefinition, generated from types and status
 reference  docs/api.md, generated from the CRD
+troubleshooting  docs/troubleshooting.md, generated from reasons
 """
 
 from modelservice_operator.api._canonical import canonical

@@ -1,6 +1,6 @@
-"""Every condition and every reason that a ModelService's status may carry, each with what it means.
+"""Every condition and every reason that a ModelService's status may carry, with what it means and what to do.
 
-docs/conditions.md holds the same tables; a test compares them.
+docs/troubleshooting.md is made of them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import Self
 
 
 class _Meant(StrEnum):
-    """A word of the status, with its meaning."""
+    """A word of the status, with its meaning and, for reasons, what to do."""
 
     meaning: str
+    remedy: str
 
-    def __new__(cls, word: str, meaning: str) -> Self:
+    def __new__(cls, word: str, meaning: str, remedy: str = "") -> Self:
         member = str.__new__(cls, word)
         member._value_ = word
-        member.meaning = meaning
+        member.meaning, member.remedy = meaning, remedy
         return member
 
 
@@ -46,48 +47,143 @@ class EventReason(_Meant):
 
 
 class Reason(_Meant):
-    """Why a condition is what it is."""
+    """Why a condition is what it is, and what to do about it."""
 
     # All is well.
-    READY = "Ready", "The latest spec is in force."
-    SERVING = "Serving", "At least one pod that carries traffic is ready."
-    SCHEDULED = "Scheduled", "Every pod has a node."
-    SCALED_TO_ZERO = "ScaledToZero", "No replicas are wanted, so nothing serves; that is what the spec asks for."
+    READY = "Ready", "The latest spec is in force.", "Nothing."
+    SERVING = "Serving", "At least one pod that carries traffic is ready.", "Nothing."
+    SCHEDULED = "Scheduled", "Every pod has a node.", "Nothing."
+    SCALED_TO_ZERO = (
+        "ScaledToZero",
+        "No replicas are wanted, so nothing serves; that is what the spec asks for.",
+        "To serve again: `kubectl scale modelservice NAME --replicas=1`.",
+    )
 
     RENDERED_DIFFERENTLY = (
         "RenderedDifferently",
         "The operator was upgraded or configured anew since it recorded the revision; it leaves the pods as they are.",
+        (
+            "Nothing, or roll the service to the template of today, through all gates: `kubectl annotate --overwrite "
+            'modelservice NAME modelservice.dev/restart="$(date +%s)"`.'
+        ),
     )
 
     # On the way.
-    ROLLING_OUT = "RollingOut", "A new revision takes over pod by pod."
-    PAUSED = "Paused", "A new revision is held back by spec.rollout.paused."
-    MODEL_LOADING = "ModelLoading", "A pod has started; its server fetches or loads the model."
+    ROLLING_OUT = "RollingOut", "A new revision takes over pod by pod.", "Wait."
+    PAUSED = (
+        "Paused",
+        "A new revision is held back by spec.rollout.paused.",
+        "Set `spec.rollout.paused: false` when it may go on.",
+    )
+    MODEL_LOADING = (
+        "ModelLoading",
+        "A pod has started; its server fetches or loads the model.",
+        (
+            "Wait. A server that takes longer than `spec.startupTimeout` is started again; give a large model more "
+            "time there. `kubectl logs POD -c fetch` and `-c server` tell how far it is."
+        ),
+    )
     WAITING_FOR_CAPACITY = (
         "WaitingForCapacity",
         "A pod cannot be placed; the message is the scheduler's or the quota's. Waiting is no failure.",
+        (
+            "Make room (a node, a larger quota), or ask for less: `spec.resources`, `spec.accelerator`, "
+            "`spec.replicas`. It goes on by itself."
+        ),
     )
-    UNSCHEDULABLE = "Unschedulable", "A pod has no node; the message is the scheduler's."
-    NO_READY_POD = "NoReadyPod", "No pod that carries traffic is ready."
+    UNSCHEDULABLE = (
+        "Unschedulable",
+        "A pod has no node; the message is the scheduler's.",
+        (
+            "As for WaitingForCapacity. A pod that no node could ever take has a node selector, a toleration or a "
+            "volume that does not fit: compare `spec.podTemplate` and the accelerator class with `kubectl describe "
+            "nodes`."
+        ),
+    )
+    NO_READY_POD = (
+        "NoReadyPod",
+        "No pod that carries traffic is ready.",
+        (
+            "See the reason of condition Ready; without any, the pods' own: `kubectl describe pods -l "
+            "modelservice.dev/name=NAME`."
+        ),
+    )
 
     # A pod does not come up; the revision that serves goes on serving, and the pod is tried again.
-    FETCH_FAILED = "FetchFailed", "The model cannot be fetched; the message says from where and why."
-    DIGEST_MISMATCH = "DigestMismatch", "What was fetched is not what the digest promises; it is not started."
-    LOAD_FAILED = "LoadFailed", "The server found the model but cannot serve it; the message is the server's."
-    IMAGE_PULL_FAILED = "ImagePullFailed", "A container image cannot be pulled; the message is the kubelet's."
-    CONFIG_MISSING = "ConfigMissing", "A Secret, ConfigMap or key that the pod names does not exist."
-    CRASH_LOOP = "CrashLoop", "A container keeps exiting; the message holds its exit code and last words."
+    FETCH_FAILED = (
+        "FetchFailed",
+        "The model cannot be fetched; the message says from where and why.",
+        "Check `spec.model.uri`, and from a pod of the namespace that the source answers. It is tried again.",
+    )
+    DIGEST_MISMATCH = (
+        "DigestMismatch",
+        "What was fetched is not what the digest promises; it is not started.",
+        (
+            "Find out who changed the source. If it was meant, put the model under a uri of its own, or give its "
+            "`spec.model.digest`; either makes a new revision."
+        ),
+    )
+    LOAD_FAILED = (
+        "LoadFailed",
+        "The server found the model but cannot serve it; the message is the server's.",
+        "Look at the model with `model-server inspect DIR`, mend it, and give the new one a uri of its own.",
+    )
+    IMAGE_PULL_FAILED = (
+        "ImagePullFailed",
+        "A container image cannot be pulled; the message is the kubelet's.",
+        (
+            "Check the name of the image (`spec.runtime.image`, or `images.server` in the chart's values) and, for a "
+            "private registry, `imagePullSecrets` in `spec.podTemplate.spec`."
+        ),
+    )
+    CONFIG_MISSING = (
+        "ConfigMissing",
+        "A Secret, ConfigMap or key that the pod names does not exist.",
+        "Create what the message names, in the namespace of the ModelService. It goes on by itself.",
+    )
+    CRASH_LOOP = (
+        "CrashLoop",
+        "A container keeps exiting; the message holds its exit code and last words.",
+        (
+            "`kubectl logs POD -c server --previous` has the rest. Code 137 is mostly memory: raise "
+            "`spec.resources.limits.memory`."
+        ),
+    )
 
     # Somebody must act.
-    INVALID_SPEC = "InvalidSpec", "The spec breaks a rule; the message names the field and what to write."
+    INVALID_SPEC = (
+        "InvalidSpec",
+        "The spec breaks a rule; the message names the field and what to write.",
+        "Write that. Usually the API server refuses such a spec at once; this one came by before the rule did.",
+    )
     UNKNOWN_ACCELERATOR_CLASS = (
         "UnknownAcceleratorClass",
         "spec.accelerator.class is not in the operator's configuration; the message lists the classes that are.",
+        (
+            "Choose one of those, name the device itself (`spec.accelerator.resource`), or have an administrator add "
+            "the class to `accelerators` in the chart's values."
+        ),
     )
-    BAD_OVERLAY = "BadOverlay", "spec.podTemplate does not fit a pod, or touches what belongs to the operator."
-    NAME_CONFLICT = "NameConflict", "An object that the ModelService needs exists and belongs to somebody else."
+    BAD_OVERLAY = (
+        "BadOverlay",
+        "spec.podTemplate does not fit a pod, or touches what belongs to the operator.",
+        "The message names the path and what to do there.",
+    )
+    NAME_CONFLICT = (
+        "NameConflict",
+        "An object that the ModelService needs exists and belongs to somebody else.",
+        (
+            "Give the ModelService another name, remove the object, or hand it over: `kubectl annotate KIND NAME "
+            "modelservice.dev/adopt=NAME`."
+        ),
+    )
     MANAGED_BY_OTHER = (
         "ManagedByOther",
         "Another installation of the operator keeps this ModelService, but does not look after it.",
+        "Let that installation watch this namespace, or end it: its Lease runs out, and this one takes over.",
     )
-    REJECTED = "Rejected", "The API server or an admission policy refuses a child; the message is theirs."
+    REJECTED = (
+        "Rejected",
+        "The API server or an admission policy refuses a child; the message is theirs.",
+        "Change the field that the message names, mostly in `spec.podTemplate`, or the policy of the namespace.",
+    )

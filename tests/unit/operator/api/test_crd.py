@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from modelservice_operator.api import crd, reference
+from modelservice_operator.api import crd, reference, troubleshooting
 from modelservice_operator.api.duration import Duration
 from modelservice_operator.api.types import ModelServiceSpec
 
@@ -33,6 +33,7 @@ def test_the_files_are_what_make_crds_writes() -> None:
     assert FILE.read_text() == crd.as_yaml()
     assert (ROOT / "charts/modelservice-operator/files/crds" / FILE.name).read_text() == crd.as_yaml()
     assert (ROOT / "docs/api.md").read_text() == reference.as_markdown()
+    assert (ROOT / "docs/troubleshooting.md").read_text() == troubleshooting.as_markdown()
 
 
 def test_the_yaml_means_what_was_generated() -> None:

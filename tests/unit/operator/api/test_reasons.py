@@ -1,34 +1,21 @@
-"""Every word that status may say has its entry in docs/conditions.md."""
+"""Every word that status may say, in the code and on the page that is made of it."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from modelservice_operator.api.reasons import ConditionType, EventReason, Reason
-
-DOCS = (Path(__file__).parents[4] / "docs/conditions.md").read_text()
-
-
-def table(heading: str) -> dict[str, str]:
-    """Read a two-column table of the docs."""
-    section = re.split("^## ", DOCS.partition(f"## {heading}\n")[2], flags=re.MULTILINE)[0]
-    rows = re.findall(r"^\| (\w+) \| (.+) \|$", section, flags=re.MULTILINE)
-    return {word: meaning for word, meaning in rows if word.lower() + "s" != heading.lower()}
-
-
-def test_the_docs_hold_every_condition_and_no_other() -> None:
-    assert table("Conditions") == {str(condition): condition.meaning for condition in ConditionType}
-
-
-def test_the_docs_hold_every_event_and_no_other() -> None:
-    assert table("Events") == {str(reason): reason.meaning for reason in EventReason}
-
-
-def test_the_docs_hold_every_reason_and_no_other() -> None:
-    assert table("Reasons") == {str(reason): reason.meaning for reason in Reason}
+from modelservice_operator.api.troubleshooting import as_markdown
 
 
 def test_a_reason_is_the_word_that_status_carries() -> None:
     assert Reason.NAME_CONFLICT == "NameConflict"
     assert f"{Reason.NAME_CONFLICT}" == "NameConflict"
+
+
+def test_every_word_has_an_entry_with_a_sentence() -> None:
+    page = as_markdown()
+    entries = dict(re.findall(r"^### (\w+)\n\n(.+\.\n\n\*\*What to do:\*\* .+)\.$", page, re.MULTILINE))
+    assert sorted(entries) == sorted(Reason)
+    rows = re.findall(r"^\| (\w+) \| .+\. \|$", page, re.MULTILINE)
+    assert rows == [*ConditionType, *EventReason]
