@@ -15,7 +15,7 @@ import yaml
 from cluster import binaries
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import kubectl_of
-from modelservice_operator import config, names
+from modelservice_operator import config, rbac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,13 +125,6 @@ def test_every_value_is_explained() -> None:
     assert silent <= {"tolerations: []", "affinity: {}", 'priorityClassName: ""'}
 
 
-def test_every_right_has_its_reason() -> None:
-    lines = (CHART / "templates/rbac.yaml").read_text().splitlines()
-    rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups")]
-    assert rules
-    assert all(lines[number - 1].startswith("  # ") for number in rules)
-
-
 def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
     accelerators = {"nvidia-l4": {"resource": "nvidia.com/gpu", "tolerations": [{"operator": "Exists"}]}, "cpu": {}}
     rendered = offline.manifests(
@@ -175,12 +168,28 @@ def test_an_affinity_of_the_administrator_replaces_ours(offline: Helm) -> None:
     assert deployment["template"]["spec"]["affinity"] == {"nodeAffinity": {}}
 
 
-def test_the_operators_may_have_exactly_the_lease_that_they_compete_for(offline: Helm) -> None:
-    role = offline.manifests("--set=installation=second")["Role", RELEASE]
-    assert role["metadata"]["namespace"] == "operators"
-    named, unnamed = role["rules"]
-    assert (named["resourceNames"], named["verbs"]) == ([names.lease("second")], ["get", "update"])
-    assert ("resourceNames" in unnamed, unnamed["verbs"]) == (False, ["create"])
+def test_the_roles_grant_exactly_what_the_operator_needs_and_say_why(offline: Helm) -> None:
+    """test_rbac.py shows that the table, which this compares with the chart, is what the operator really uses."""
+
+    def role(*where: rbac.Where) -> list[dict[str, Any]]:
+        return [as_granted(rule) for rule in rbac.rules("second") if rule.where in where]
+
+    rendered = offline.manifests("--set=installation=second")
+    assert rendered["ClusterRole", RELEASE]["rules"] == role(rbac.Where.MODELS, rbac.Where.CLUSTER)
+    assert rendered["Role", RELEASE]["rules"] == role(rbac.Where.OWN)
+    assert rendered["Role", RELEASE]["metadata"]["namespace"] == "operators"
+    text = offline("template", RELEASE, CHART, "--show-only=templates/rbac.yaml")
+    assert re.findall(r"^  # (.*)\n  - apiGroups", text, re.MULTILINE) == [rule.why for rule in rbac.rules("second")]
+
+
+def as_granted(rule: rbac.Rule) -> dict[str, Any]:
+    """Return a rule of the table as a role has it."""
+    return {
+        "apiGroups": [rule.resources[0].group],
+        "resources": list(dict.fromkeys(right.plural for right in rule.rights())),
+        **({"resourceNames": [rule.name]} if rule.name else {}),
+        "verbs": list(rule.verbs),
+    }
 
 
 def test_the_crd_can_be_left_to_others(offline: Helm) -> None:
@@ -265,7 +274,7 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("update", "modelservice.dev:modelservices/finalizers"),
         ("patch", "apps:deployments"),
         ("create", "apps:controllerrevisions"),
-        ("delete", ":services"),
+        ("patch", ":services"),
         ("create", ":configmaps"),
         ("watch", ":pods"),
         ("create", "events.k8s.io:events"),
@@ -280,6 +289,7 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("list", ":secrets"),
         ("patch", "modelservice.dev:modelservices"),
         ("delete", "modelservice.dev:modelservices"),
+        ("delete", ":services"),
         ("create", ":pods"),
         ("delete", ":pods"),
         ("create", ":pods/exec"),

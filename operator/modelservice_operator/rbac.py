@@ -1,0 +1,133 @@
+"""What the operator needs of RBAC, in one table: the chart grants exactly this, and `doctor` asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from modelservice_operator import names
+from modelservice_operator.kube import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelservice_operator.kube.resources import Resource
+
+_READ = ("get", "list", "watch")
+_KEEP = (*_READ, "create", "patch")  # an apply that creates needs both of the last two
+_KEEP_AND_REMOVE = (*_KEEP, "delete")
+
+
+class Where(Enum):
+    """The objects that a rule is about."""
+
+    MODELS = "in the namespaces of the models"
+    CLUSTER = "in the cluster"
+    OWN = "in the operator's own namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of the chart's roles, and what it is for."""
+
+    why: str
+    resources: tuple[Resource, ...]
+    verbs: tuple[str, ...]
+    where: Where = Where.MODELS
+    subresource: str = ""
+    name: str = ""
+    """The one object that it is about; empty: all."""
+
+    def rights(self) -> Iterator[Right]:
+        """Take the rule apart."""
+        for resource in self.resources:
+            yield from (Right(verb, resource, self) for verb in self.verbs)
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One verb on one kind, which a rule grants."""
+
+    verb: str
+    resource: Resource
+    rule: Rule
+
+    def __str__(self) -> str:
+        """Name it as people ask for it: `patch modelservices/status.modelservice.dev`."""
+        group = f".{self.resource.group}" if self.resource.group else ""
+        name = f" {self.rule.name}" if self.rule.name else ""
+        return f"{self.verb} {self.plural}{group}{name}"
+
+    @property
+    def plural(self) -> str:
+        """The kind and, after a slash, the subresource, as a role names them."""
+        kind = self.resource.plural
+        return f"{kind}/{self.rule.subresource}" if self.rule.subresource else kind
+
+
+def rules(installation: str) -> tuple[Rule, ...]:
+    """Return all rules of an installation that looks after every namespace, in the order of the chart."""
+    models = (resources.MODEL_SERVICES,)
+    return (
+        Rule("What is wanted: read, never written.", models, _READ),
+        Rule("What is: conditions, revisions, address.", models, ("patch",), subresource="status"),
+        Rule(
+            "An absent spec.replicas means the number that runs; it is written down through /scale, so that "
+            "autoscalers can read it.",
+            models,
+            ("patch",),
+            subresource="scale",
+        ),
+        Rule(
+            "Children name the ModelService as the owner that waits for them; some clusters ask for this right before "
+            "they allow that.",
+            models,
+            ("update",),
+            subresource="finalizers",
+        ),
+        Rule(
+            "The ledger of revisions and one Deployment for each.",
+            (resources.CONTROLLER_REVISIONS, resources.DEPLOYMENTS),
+            _KEEP_AND_REMOVE,
+        ),
+        Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP_AND_REMOVE),
+        Rule("The Services in front of the pods, which go with their ModelService only.", (resources.SERVICES,), _KEEP),
+        Rule(
+            "Why a pod does not come up, in the words of the scheduler and the kubelet.",
+            (resources.PODS,),
+            ("list", "watch"),
+        ),
+        Rule("What the operator did, for `kubectl describe`.", (resources.EVENTS,), ("create", "patch")),
+        Rule(
+            "Where the Prometheus Operator is installed: a ServiceMonitor for each model that has metrics.",
+            (resources.SERVICE_MONITORS,),
+            _KEEP_AND_REMOVE,
+        ),
+        Rule(
+            "Who works, here and in another installation that keeps a model: its Lease is named on the model's "
+            "children.",
+            (resources.LEASES,),
+            ("get",),
+        ),
+        Rule(
+            "To notice when the definition of ModelService, or of an optional kind such as ServiceMonitor, appears or "
+            "goes.",
+            (resources.CUSTOM_RESOURCE_DEFINITIONS,),
+            ("list", "watch"),
+            Where.CLUSTER,
+        ),
+        Rule(
+            "Of several operators one works: the one that holds this Lease.",
+            (resources.LEASES,),
+            ("update",),
+            Where.OWN,
+            name=names.lease(installation),
+        ),
+        Rule(
+            "The first one makes it; a right to create cannot be limited to a name.",
+            (resources.LEASES,),
+            ("create",),
+            Where.OWN,
+        ),
+    )
