@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from contextlib import suppress
@@ -31,7 +32,7 @@ from modelservice_operator.engine.queue import Priority, WorkQueue
 from modelservice_operator.engine.recorder import Recorder
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.kube.backoff import Backoff
-from modelservice_operator.kube.errors import KubeError, NotFound
+from modelservice_operator.kube.errors import KubeError, NotFound, Unauthorized, Unavailable
 from modelservice_operator.kube.informer import Informer
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _DRAIN_SECONDS: Final = 10.0
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
 _SERVICES_LIST_SECONDS: Final = 300.0
 _GAP_SECONDS: Final = 2.0  # one list for all the signs of one gap
+_OUTAGE_SECONDS: Final = 15.0  # an outage says nothing of the service: when it ends, no service is to wait for long
 _BLIND_AFTER_SECONDS: Final = 60.0
 _OPTIONAL_LISTED_SECONDS: Final = 15.0  # nothing is held up for longer by a kind that is not needed
 _MAKE_ANEW_SECONDS: Final = 0.2
@@ -259,7 +261,8 @@ class Operator:
             # Expected at any time, and said by the server itself: a line is enough.
             if isinstance(error, NotFound):
                 self._gap.set()  # perhaps it is the service that is not there
-            seconds = self._queue.retry(key, at_least=error.retry_after or 0.0)
+            at_most = _OUTAGE_SECONDS if isinstance(error, Unavailable | Unauthorized) else math.inf
+            seconds = self._queue.retry(key, at_least=error.retry_after or 0.0, at_most=at_most)
             RECONCILE_ERRORS.labels(type(error).__name__).inc()
             _log.warning("Looking again in %.1f s, because of %s: %s", seconds, type(error).__name__, error.message)
         except Exception as error:  # noqa: BLE001 (one service's fault must not stop the others)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,10 +85,10 @@ class WorkQueue(Generic[K]):
             heapq.heappush(self._due, (due, next(self._order), key))
             self._changed.set()
 
-    def retry(self, key: K, *, at_least: float = 0.0) -> float:
+    def retry(self, key: K, *, at_least: float = 0.0, at_most: float = math.inf) -> float:
         """Have a key that failed looked at again, later with each failure in a row; return the seconds until then."""
         self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = max(self._backoff.seconds(self._failures[key]), at_least)
+        seconds = max(min(self._backoff.seconds(self._failures[key]), at_most), at_least)
         self.add_after(key, seconds, Priority.CHILD)
         return seconds
 

@@ -103,6 +103,11 @@ def test_a_failed_key_waits_at_least_as_long_as_the_server_asks(queue: WorkQueue
     assert queue.take() == "a"
 
 
+def test_who_knows_that_the_key_is_not_to_blame_may_bound_its_wait(queue: WorkQueue[str]) -> None:
+    assert [queue.retry("a", at_most=3) for _ in range(4)] == [1, 2, 3, 3]
+    assert queue.retry("a") == 16
+
+
 def test_the_metrics_tell_depth_and_waits(queue: WorkQueue[str], clock: Clock) -> None:
     queue.add("a", Priority.USER)
     clock.now = 3
