@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from modelservice_operator.api.rules import Block
+from modelservice_operator.api.types import Trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,20 @@ class Monitoring(Block):
     follows both, as it would count everything twice."""
 
 
+class Limits(Block):
+    """What users may ask for. A limit that is left out allows everything, an empty one nothing but the usual."""
+
+    trust: tuple[Trust, ...] | None = None
+    """Values of spec.model.trust that are allowed."""
+
+    images: tuple[str, ...] | None = None
+    """Images that containers may run, beside the operator's own: as they are written in a pod, with `*` for anything
+    without a slash and `**` for anything."""
+
+    service_accounts: tuple[str, ...] | None = None
+    """Service accounts that pods may have, beside `default`."""
+
+
 class Config(Block):
     """The whole file; Helm renders it from values.yaml."""
 
@@ -67,6 +82,9 @@ class Config(Block):
 
     accelerators: Mapping[str, AcceleratorClass] = Field(default_factory=dict)
     """Accelerator classes by name."""
+
+    limits: Limits = Field(default_factory=Limits)
+    """What users may ask for."""
 
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """How collectors of metrics find the models."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from modelservice_operator import names
+from modelservice_operator import limits, names
 from modelservice_operator.api import InvalidSpec, ModelServiceSpec, parse
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.limits import NotAllowedError
 from modelservice_operator.render.overlay import BadOverlayError
 from modelservice_operator.render.pod import UnknownClassError, pod_template
 from modelservice_operator.rollout import ledger, pods, revision
@@ -100,6 +101,8 @@ def observe(wish: Wish, children: Children, config: Config) -> Seen:
         problem = Problem(Reason.UNKNOWN_ACCELERATOR_CLASS, str(error))
     except BadOverlayError as error:
         problem = Problem(Reason.BAD_OVERLAY, str(error))
+    except NotAllowedError as error:
+        problem = Problem(Reason.NOT_ALLOWED, str(error))
     else:
         return Seen(service, children, replace(now, desired=desired.name), spec, desired)
     # What is under way or serves goes on: scaling and repair do not wait for the spec to be mended.
@@ -127,9 +130,9 @@ def outdated(seen: Seen, config: Config) -> str:
     if seen.desired is None or seen.spec is None or seen.situation.entry(seen.desired.name) is None:
         return ""
     try:
-        today = pod_template(seen.name, seen.desired.name, seen.spec, config)
-    except (UnknownClassError, BadOverlayError) as error:
-        return f"Revision {seen.desired.name} could not be rendered any more: {error}"
+        today = _template(seen.name, seen.desired.name, seen.spec, config)
+    except (UnknownClassError, BadOverlayError, NotAllowedError) as error:
+        return f"Revision {seen.desired.name} would be refused today: {error}"
     if today == seen.desired.template:
         return ""
     return (
@@ -177,5 +180,15 @@ def _promised_last(stable: str, deployments: ByName) -> int:
 
 def _new_entry(wish: Wish, spec: ModelServiceSpec, now: Situation, config: Config) -> Entry:
     """Return the ledger's line for a revision that it does not have yet, with a freshly rendered template."""
-    template = pod_template(wish.service["metadata"]["name"], wish.revision, spec, config)
+    template = _template(wish.service["metadata"]["name"], wish.revision, spec, config)
     return Entry(wish.revision, now.next_sequence, spec=wish.shape, template=template)
+
+
+def _template(name: str, revision: str, spec: ModelServiceSpec, config: Config) -> Body:
+    """Render the pods of a revision, within the administrator's limits.
+
+    What the ledger has already is not asked again: a limit that comes later stops nothing, and no way back.
+    """
+    template = pod_template(name, revision, spec, config)
+    limits.check(spec, template["spec"], config)
+    return template

@@ -104,6 +104,8 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "accelerators.l4.resources=nvidia.com/gpu",
         "accelerators.l4.resource=gpu",
         "accelerators.L4.resource=nvidia.com/gpu",
+        "limits.image={x}",
+        "limits.trust={Everything}",
         "serviceAccount.create=false",
         "installation=",
         "replicas=two",
@@ -131,12 +133,14 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         f"--set-json=accelerators={json.dumps(accelerators)}",
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
         "--set=monitoring.labels.release=prometheus,monitoring.annotations=false",
+        "--set=limits.images={registry.example.com/**}",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
     assert written == {
         "installation": "second",
         "images": {"server": "registry.example.com/server:1.2"},
         "accelerators": accelerators,
+        "limits": {"images": ["registry.example.com/**"]},
         "monitoring": {"labels": {"release": "prometheus"}, "serviceMonitors": True, "annotations": False},
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()

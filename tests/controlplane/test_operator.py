@@ -149,6 +149,37 @@ def test_an_unknown_accelerator_class_is_told_and_the_old_revision_serves_on(ser
     services.until("Ready", "True")
 
 
+def test_a_limit_that_comes_later_refuses_what_is_new_and_stops_nothing(
+    services: Services, operator: OperatorProcess
+) -> None:
+    native = {"model": {"uri": "file:///models/m", "trust": "Native"}}
+    services.apply(**native)
+    services.until("Ready", "True")
+    before, settings = services.template_versions(), operator.config.read_text()
+    operator.stop()
+    operator.config.write_text(json.dumps(json.loads(settings) | {"limits": {"trust": ["Data"]}}))
+    operator.start()
+    try:
+        assert "would be refused today" in services.until("TemplateOutdated", "True")["message"]
+        services.until("Ready", "True")
+        services.apply(**native, runtime={"args": ["--x"]}, replicas=2)
+        stalled = services.until("Stalled", "True", "NotAllowed")
+        assert stalled["message"] == (
+            'spec.model.trust "Native" is not allowed by the administrator; allowed are: Data (values.yaml: '
+            "limits.trust)."
+        )
+        until(lambda: services.get("modelservice")["status"]["readyReplicas"] == 2, "the old revision is scaled")
+        assert services.template_versions().keys() == before.keys()
+        services.apply(runtime={"args": ["--x"]})
+        services.until("Ready", "True")
+        services.apply(**native)  # was let in before
+        services.until("Ready", "True")
+    finally:
+        operator.stop()
+        operator.config.write_text(settings)
+        operator.start()
+
+
 def test_a_bad_overlay_is_told_and_a_mended_one_recovers(services: Services) -> None:
     services.apply(podTemplate={"spec": {"containers": [{"image": "sidecar"}]}})
     assert "needs name" in services.until("Stalled", "True", "BadOverlay")["message"]

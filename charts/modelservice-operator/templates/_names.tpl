@@ -34,6 +34,8 @@ images:
   server: {{ include "operator.image" .Values.images.server }}
 accelerators:
   {{- toYaml .Values.accelerators | nindent 2 }}
+limits:
+  {{- toYaml .Values.limits | nindent 2 }}
 monitoring:
   {{- toYaml .Values.monitoring | nindent 2 }}
 {{- end -}}

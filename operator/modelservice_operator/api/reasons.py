@@ -169,6 +169,14 @@ class Reason(_Meant):
         "spec.podTemplate does not fit a pod, or touches what belongs to the operator.",
         "The message names the path and what to do there.",
     )
+    NOT_ALLOWED = (
+        "NotAllowed",
+        "The administrator allows no such image, service account or trust; the message names the limit.",
+        (
+            "Write what is allowed, or have an administrator add yours to `limits` in the chart's values. What served "
+            "before goes on."
+        ),
+    )
     NAME_CONFLICT = (
         "NameConflict",
         "An object that the ModelService needs exists and belongs to somebody else.",

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modelservice_operator.config import AcceleratorClass, Config, ConfigError, Images, Monitoring, load, parse
+from modelservice_operator.api.types import Trust
+from modelservice_operator.config import AcceleratorClass, Config, ConfigError, Images, Limits, Monitoring, load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,13 @@ def test_models_are_monitored_in_both_ways_unless_one_is_turned_off() -> None:
     assert found == Monitoring(labels={"release": "prometheus"}, service_monitors=True, annotations=False)
 
 
+def test_a_limit_that_is_left_out_is_none_and_an_empty_one_allows_nothing() -> None:
+    assert parse(SMALLEST, source="x").limits == Limits(trust=None, images=None, service_accounts=None)
+    given = {"trust": ["Data"], "images": [], "serviceAccounts": ["reader"]}
+    found = parse(SMALLEST | {"limits": given}, source="x").limits
+    assert found == Limits(trust=(Trust.DATA,), images=(), service_accounts=("reader",))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -43,6 +51,8 @@ def test_models_are_monitored_in_both_ways_unless_one_is_turned_off() -> None:
         (SMALLEST | {"image": "x"}, "image: Extra inputs are not permitted"),
         (SMALLEST | {"accelerators": {"l4": {"node_selector": {}}}}, "accelerators.l4.node_selector: Extra inputs"),
         (SMALLEST | {"monitoring": {"labels": {"release": 1}}}, "monitoring.labels.release: Input should be a valid"),
+        (SMALLEST | {"limits": {"trust": ["All"]}}, "limits.trust.0: Input should be 'Data' or 'Native'"),
+        (SMALLEST | {"limits": {"image": []}}, "limits.image: Extra inputs are not permitted"),
         (["images"], "the file: Input should be a valid dictionary"),
     ],
 )

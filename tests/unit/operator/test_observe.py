@@ -6,6 +6,7 @@ import pytest
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.config import Limits
 from modelservice_operator.observe import Seen, kept_by, observe, outdated, read
 from modelservice_operator.render.children import pin
 from modelservice_operator.rollout.revision import shape
@@ -68,12 +69,29 @@ def test_a_line_of_the_ledger_is_outdated_when_its_template_would_be_another_one
     assert names.RESTART in told
 
 
-def test_a_line_of_the_ledger_that_cannot_be_rendered_any_more_is_outdated() -> None:
+def test_a_line_of_the_ledger_that_would_be_refused_today_is_outdated() -> None:
     on_l4 = seen(accelerator={"class": "nvidia-l4"})
     assert on_l4.desired is not None
     without = CONFIG.model_copy(update={"accelerators": {}})
     told = outdated(seen(line(on_l4.desired), accelerator={"class": "nvidia-l4"}), without)
-    assert 'could not be rendered any more: spec.accelerator.class "nvidia-l4" is not defined' in told
+    assert 'would be refused today: spec.accelerator.class "nvidia-l4" is not defined' in told
+
+
+def test_a_limit_is_for_what_is_new_and_stops_nothing_that_is_on_record() -> None:
+    image = {"runtime": {"image": "somebody/server:1"}}
+    limited = CONFIG.model_copy(update={"limits": Limits(images=("example/**",))})
+    asked = read(service(**image))
+    known = observe(asked, children(), CONFIG).desired
+    assert known is not None
+
+    refused = observe(asked, children(*serving(3)), limited)
+    assert refused.problem is not None
+    assert (refused.problem.reason, refused.situation.desired) == (Reason.NOT_ALLOWED, "m-1")
+    assert "(values.yaml: limits.images)" in refused.problem.message
+
+    back = observe(asked, children(*serving(3), line(known)), limited)
+    assert (back.problem, back.situation.desired) == (None, known.name)
+    assert "would be refused today: Image" in outdated(back, limited)
 
 
 def test_a_new_spec_describes_a_revision_with_a_template_of_its_own() -> None:
