@@ -25,6 +25,7 @@ from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
 from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
 from modelservice_operator.kube.session import Cluster
+from modelservice_operator.monitoring import collectors
 from modelservice_operator.reconcile import Reconciler
 from modelservice_operator.watch import Watch
 
@@ -44,6 +45,10 @@ KINDS = Kinds(
     ),
     optional=(resources.SERVICE_MONITORS,),
     label=names.NAME,
+    surroundings={
+        resources.NAMESPACES: lambda body: dict(body["metadata"].get("labels") or {}),
+        **dict.fromkeys(resources.COLLECTORS, collectors.facts),
+    },
 )
 
 
@@ -80,11 +85,12 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
             cluster,
             KINDS,
             watch=Watch(resources.MODEL_SERVICES, options.namespace),
-            domain=lambda store, applier, apis, recorder: Reconciler(
+            domain=lambda store, applier, apis, surroundings, recorder: Reconciler(
                 settings,
                 store,
                 applier,
                 apis=apis,
+                surroundings=surroundings,
                 neighbours=neighbours,
                 recorder=recorder,
                 clock=lambda: datetime.now(UTC),

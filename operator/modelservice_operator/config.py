@@ -47,7 +47,8 @@ class Monitoring(Block):
     """How collectors of metrics find the models."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of every ServiceMonitor, by which a Prometheus selects it, such as release: kube-prometheus-stack."""
+    """Labels of every ServiceMonitor, by which a Prometheus selects it, such as release: kube-prometheus-stack.
+    Without any, it gets those that the cluster's Prometheus objects select."""
 
     service_monitors: bool = True
     """Make a ServiceMonitor of each service that has metrics, while the cluster has the Prometheus Operator's API."""

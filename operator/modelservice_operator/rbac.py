@@ -105,6 +105,14 @@ def rules(installation: str) -> tuple[Rule, ...]:
             _KEEP_AND_REMOVE,
         ),
         Rule(
+            "Which labels and namespaces the cluster's Prometheus and Alertmanager objects select, so that ours get "
+            "the labels.",
+            resources.COLLECTORS,
+            ("list", "watch"),
+            Where.CLUSTER,
+        ),
+        Rule("The labels by which they select namespaces.", (resources.NAMESPACES,), ("list", "watch"), Where.CLUSTER),
+        Rule(
             "Who works, here and in another installation that keeps a model: its Lease is named on the model's "
             "children.",
             (resources.LEASES,),

@@ -15,14 +15,17 @@ from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.gauges import Gauges
 from modelservice_operator.kube.errors import TerminalError
 from modelservice_operator.kube.resources import (
+    COLLECTORS,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    NAMESPACES,
     PODS,
     SERVICE_MONITORS,
     SERVICES,
     Resource,
 )
+from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from modelservice_operator.engine.apis import OptionalApis
     from modelservice_operator.engine.neighbours import Neighbours
     from modelservice_operator.engine.recorder import Recorder
+    from modelservice_operator.engine.surroundings import Surroundings
 
 Body = dict[str, Any]
 
@@ -70,6 +74,7 @@ class Reconciler:
         applier: Applier,
         *,
         apis: OptionalApis,
+        surroundings: Surroundings,
         neighbours: Neighbours,
         recorder: Recorder,
         clock: Callable[[], datetime],
@@ -79,6 +84,7 @@ class Reconciler:
         self._store = store
         self._applier = applier
         self._apis = apis
+        self._surroundings = surroundings
         self._neighbours = neighbours
         self._recorder = recorder
         self._clock = clock
@@ -238,7 +244,7 @@ class Reconciler:
 
     async def _apply_optional(self, seen: Seen) -> None:
         """What the cluster cannot have is left out, which is no error: every service is looked at when it can."""
-        for child in optional_children(seen, self._config, self._apis.why_not):
+        for child in optional_children(seen, self._config, self._collectors(seen.namespace), self._apis.why_not):
             if not child.possible:
                 continue
             if child.wanted is not None:
@@ -246,6 +252,11 @@ class Reconciler:
             for name, body in child.live.items():
                 if child.wanted is None or name != child.wanted["metadata"]["name"]:
                     await self._applier.remove(body)
+
+    def _collectors(self, namespace: str) -> Collectors:
+        around = self._surroundings
+        objects = tuple(body for kind in COLLECTORS for _, body in sorted(around.of(kind).items()))
+        return Collectors(namespace, around.of(NAMESPACES).get(("", namespace), {}), objects)
 
     async def _hold_replicas(self, seen: Seen) -> None:
         """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""

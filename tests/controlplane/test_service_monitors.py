@@ -198,13 +198,45 @@ def test_a_foreign_service_monitor_of_the_name_is_left_alone_and_named(world: Wo
     assert world.monitors()["m"]["metadata"]["ownerReferences"][0]["kind"] == "ModelService"
 
 
+def test_it_gets_the_label_that_the_clusters_prometheus_selects(world: World) -> None:
+    world.install_api()
+    world.apply("m")
+    world.until_monitored("m")
+
+    def label() -> str:
+        found: str = world.monitors()["m"]["metadata"]["labels"].get("release", "")
+        return found
+
+    assert label() == ""
+    prometheuses = definition("prometheuses", "monitoring.coreos.com")
+    world.kubectl("apply", "--server-side", f"--filename={prometheuses}")
+    world.kubectl("wait", "--for=condition=Established", f"--filename={prometheuses}", "--timeout=60s")
+    try:
+        world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
+        until(lambda: label() == "prometheus", "it has the label", details=world.operator.log.read_text)
+        sent = world.operator.writes()
+        world.kubectl("annotate", "prometheus", "p", "look=again")
+        world.kubectl("label", "namespace", "default", "look=again", "--overwrite")
+        until(world.operator.is_idle, "everything was looked at")
+        assert world.operator.writes() == sent
+        world.configure()
+        until(world.operator.is_idle, "everything was looked at")
+        assert world.operator.writes() == 0
+        selects_all = {"spec": {"serviceMonitorSelector": {"matchLabels": None}}}
+        world.kubectl("patch", "prometheus", "p", "--type=merge", f"--patch={json.dumps(selects_all)}")
+        until(lambda: label() == "", "the label is gone, as nobody needs it")
+    finally:
+        world.kubectl("delete", f"--filename={prometheuses}", "--timeout=60s")
+
+
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds a large peer: make test-full")
 def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: ControlPlane, tmp_path: Path) -> None:
     definitions = definition("servicemonitors", "monitoring.coreos.com").parent
     world.kubectl("apply", "--server-side", f"--filename={definitions}")
-    world.configure(labels={"release": "prometheus"})
+    world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
     world.apply("m")
     world.until_monitored("m")
+    until(lambda: "release" in world.monitors()["m"]["metadata"]["labels"], "it has the label that is selected")
     sent = world.operator.writes()
     options = ("--kubelet-service=", "--prometheus-config-reloader=example/reloader:1")
     remarks = "--feature-gates=StatusForConfigurationResources=true"
@@ -215,7 +247,6 @@ def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: Cont
         command = [binaries.path("prometheus-operator"), *options, remarks, address]
         peer = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
-            world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
 
             def accepted() -> bool:
                 bindings = world.monitors()["m"].get("status", {}).get("bindings", ())

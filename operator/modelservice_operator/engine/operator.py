@@ -19,7 +19,7 @@ import math
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
 
 from modelservice_operator.engine import log
@@ -31,12 +31,14 @@ from modelservice_operator.engine.metrics import LEADING, RECONCILE_ERRORS, RECO
 from modelservice_operator.engine.queue import Priority, WorkQueue
 from modelservice_operator.engine.recorder import Recorder
 from modelservice_operator.engine.store import Key, Store
+from modelservice_operator.engine.surroundings import Surroundings
 from modelservice_operator.kube.backoff import Backoff
 from modelservice_operator.kube.errors import KubeError, NotFound, Unauthorized, Unavailable
 from modelservice_operator.kube.informer import Informer
+from modelservice_operator.kube.resources import NAMESPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from modelservice_operator.kube.resources import Body, Name, Resource
@@ -92,6 +94,9 @@ class Kinds:
     """Children whose API may be missing, appear and vanish."""
     label: str
     """On a child: the name of its service."""
+    surroundings: Mapping[Resource, Callable[[Body], Body]] = field(default_factory=dict)
+    """Kinds of others that matter to services, whose API may be missing, too; and what is of interest of an object.
+    Who looks after some namespaces only may not read them."""
 
 
 class Operator:
@@ -103,7 +108,7 @@ class Operator:
         kinds: Kinds,
         *,
         watch: Watch,
-        domain: Callable[[Store, Applier, OptionalApis, Recorder], Domain],
+        domain: Callable[[Store, Applier, OptionalApis, Surroundings, Recorder], Domain],
         identity: str = "operator",
         mark: Mark = UNMARKED,
         election: Election | None = None,
@@ -123,12 +128,13 @@ class Operator:
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._listen = listen
         self._store = Store(kinds.services, kinds.label)
+        self._surroundings = Surroundings({} if namespaces else kinds.surroundings, self._wake_around)
         self._apis = OptionalApis(
             cluster,
-            kinds.optional,
+            (*kinds.optional, *self._surroundings.kinds),
             informers=self._informers_of,
-            forget=self._store.forget,
-            changed=lambda: self._wake(self._store.services(), Priority.RESYNC),
+            forget=self._forget,
+            changed=self._wake_all,
         )
         self._make_domain = domain
         self._identity, self._mark = identity, mark
@@ -172,7 +178,7 @@ class Operator:
         show_queue(self._queue)
         self._recorder = Recorder(self._cluster, self._identity)
         self._applier = Applier(self._cluster, self._store, self._wake_child, self._mark)
-        self._domain = self._make_domain(self._store, self._applier, self._apis, self._recorder)
+        self._domain = self._make_domain(self._store, self._applier, self._apis, self._surroundings, self._recorder)
 
     def _wake_child(self, key: Key) -> None:
         self._queue.add(key, Priority.CHILD)
@@ -217,7 +223,7 @@ class Operator:
                 holds = [self._election.hold()]
             self._is_working = True
             LEADING.set(1)
-            self._wake(self._store.services(), Priority.RESYNC)
+            self._wake_all()
             try:
                 await _together([*holds, *(self._worker() for _ in range(_WORKERS)), self._recorder.run()])
             except LostLeaseError as error:
@@ -281,10 +287,16 @@ class Operator:
     # -- what the informers tell of children
 
     def _informers_of(self, resource: Resource) -> list[Informer]:
+        if resource in self._surroundings.kinds:
+            return [Informer(self._cluster, resource, self._surroundings)]
         return [
             Informer(self._cluster, resource, self, selector=self._kinds.label, namespace=namespace)
             for namespace in self._namespaces
         ]
+
+    def _forget(self, resource: Resource) -> None:
+        self._store.forget(resource)
+        self._surroundings.forget(resource)
 
     def listed(self, resource: Resource, bodies: Iterable[Body]) -> None:
         """Take a part of a list."""
@@ -373,6 +385,14 @@ class Operator:
         if self._is_working:
             for key in keys:
                 self._queue.add_after(key, after, priority)
+
+    def _wake_all(self) -> None:
+        self._wake(self._store.services(), Priority.RESYNC)
+
+    def _wake_around(self, resource: Resource, name: Name) -> None:
+        """Have those looked at whom a change of an object of somebody else may concern."""
+        is_near = (lambda key: key.namespace == name[1]) if resource == NAMESPACES else (lambda _: True)
+        self._wake(filter(is_near, self._store.services()), Priority.RESYNC)
 
     def _gauges(self) -> str:
         return self._domain.gauges()

@@ -53,6 +53,7 @@ class Resource:
 
 
 MODEL_SERVICES = Resource("modelservice.dev", "v1alpha1", "ModelService", "modelservices")
+ALERTMANAGERS = Resource("monitoring.coreos.com", "v1", "Alertmanager", "alertmanagers")
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
@@ -66,9 +67,16 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, metadata_only=True)
 PODS = Resource("", "v1", "Pod", "pods")
+PROMETHEUS_AGENTS = Resource("monitoring.coreos.com", "v1alpha1", "PrometheusAgent", "prometheusagents")
+PROMETHEUSES = Resource("monitoring.coreos.com", "v1", "Prometheus", "prometheuses")
 SERVICES = Resource("", "v1", "Service", "services")
 SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
+THANOS_RULERS = Resource("monitoring.coreos.com", "v1", "ThanosRuler", "thanosrulers")
+
+COLLECTORS = (ALERTMANAGERS, PROMETHEUSES, PROMETHEUS_AGENTS, THANOS_RULERS)
+"""Who selects monitors, rules and routes."""
 
 _KNOWN = {
     (known.api_version, known.kind): known
