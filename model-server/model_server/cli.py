@@ -121,6 +121,7 @@ def _fetch(options: argparse.Namespace) -> int:
             ca_file=options.ca_file,
             source_mount=options.source_mount,
             max_bytes=options.max_bytes,
+            cache=options.cache,
         ),
     )
     facts = {"digest": content.digest, "files": content.files, "bytes": content.size_bytes}
@@ -234,10 +235,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_fetch)
     add = parser.add_argument
-    add("uri", help="file:///path, pvc://claim/path or https://host/path.{tar,tar.gz,tgz,zip,*}")
+    add("uri", help="file:///path, pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo[@revision]")
     add("directory", type=Path, help="receives current/ and digest")
     add("--digest", default=os.environ.get("MODEL_DIGEST", ""), help="refuse any other content (env MODEL_DIGEST)")
     add("--ca-file", type=Path, help="trust only these certificate authorities (PEM)")
+    add("--cache", type=Path, help="keep downloads in this directory, for all who share it")
     add("--source-mount", type=Path, default=Path("/mnt/source"), help="where a pvc:// claim is mounted")
     add("--max-bytes", type=_positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
     _add_report(parser)

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     NOT_FOUND = "NotFound"
     CONFIG_MISSING = "ConfigMissing"
     REFUSED = "Refused"
+    NO_SPACE = "NoSpace"
     INVALID = "Invalid"
 
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import shutil
-import ssl
 import subprocess
 import sys
-import tarfile
 import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,128 +15,18 @@ import pytest
 from model_server.artefact.digest import content_of
 from model_server.errors import ModelError, Reason
 from model_server.fetch import Options, fetch, parse_uri
-from model_server.fetch.download import Patience
+from model_server.fetch.patience import Patience
+from server.site import Site, archive, breaks_off, gives, in_turn
 from server.support import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from http.server import BaseHTTPRequestHandler
     from pathlib import Path
-
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
-
-
-@dataclass
-class Site:
-    """A TLS server whose pages are functions."""
-
-    port: int
-    ca_file: Path
-    pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-
-    def url(self, path: str) -> str:
-        return f"https://127.0.0.1:{self.port}{path}"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an authority and a certificate of it for 127.0.0.1."""
-    path = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=path, check=True, capture_output=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    usage = ("-addext", "keyUsage=critical,keyCertSign", "-addext", "basicConstraints=critical,CA:TRUE")
-    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.crt", *usage)
-    openssl(*new, "-subj", "/CN=127.0.0.1", "-keyout", "site.key", "-out", "site.csr")
-    (path / "site.ext").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    openssl(
-        *("x509", "-req", "-in", "site.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"),
-        *("-extfile", "site.ext", "-out", "site.crt"),
-    )
-    return path
-
-
-@pytest.fixture
-def site(certificates: Path) -> Iterator[Site]:
-    """Run the server for one test."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.asked.append(self.path)
-            page = site.pages.get(self.path.partition("?")[0])
-            if page is None:
-                self.send_error(404)
-            else:
-                page(self)
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    class Quiet(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            """Clients of these tests hang up, rightly."""
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates / "site.crt", certificates / "site.key")
-    with Quiet(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        site = Site(server.server_address[1], certificates / "ca.crt")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield site
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def gives(content: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def page(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return page
-
-
-def in_turn(*pages: Callable[[BaseHTTPRequestHandler], None]) -> Callable[[BaseHTTPRequestHandler], None]:
-    left = list(pages)
-
-    def page(handler: BaseHTTPRequestHandler) -> None:
-        (left.pop(0) if len(left) > 1 else left[0])(handler)
-
-    return page
 
 
 def hangs_up(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
-
-
-def breaks_off(content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Promise the content and send half of it."""
-
-    def page(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content[: len(content) // 2])
-        handler.close_connection = True
-
-    return page
-
-
-def archive(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(f"model/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def options(site: Site, root: Path, pin: str | None = None, **changes: object) -> Options:
@@ -153,8 +37,12 @@ def options(site: Site, root: Path, pin: str | None = None, **changes: object) -
 def refusal(site: Site, root: Path, path: str = "/m.tgz", **changes: object) -> ModelError:
     with pytest.raises(ModelError) as caught:
         fetch(parse_uri(site.url(path)), options(site, root, **changes))  # type: ignore[arg-type]
-    assert not (root / "to").exists() or list((root / "to").iterdir()) == [], "nothing is left behind"
+    assert left(root / "to") == [], "nothing is left behind"
     return caught.value
+
+
+def left(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if not path.is_dir()]
 
 
 def test_an_archive_becomes_a_model_directory_with_its_digest(site: Site, tmp_path: Path) -> None:
@@ -315,7 +203,7 @@ def test_an_interrupted_command_leaves_nothing(site: Site, tmp_path: Path) -> No
     run.communicate(timeout=PATIENCE_SECONDS)
     enough.set()
     assert run.returncode == 143
-    assert list((tmp_path / "to").iterdir()) == []
+    assert left(tmp_path / "to") == []
 
 
 def command(site: Site, root: Path) -> subprocess.Popen[str]:

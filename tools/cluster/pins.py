@@ -15,6 +15,7 @@ KSTATUS = "v0.37.2"  # of sigs.k8s.io/cli-utils, which holds the library
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
 PROMETHEUS_OPERATOR = "v0.93.1"
 VEGETA = "v12.13.0"
+VERSITYGW = "v1.8.0"
 
 MODULES = Path(__file__).parent / "modules"
 
@@ -145,6 +146,15 @@ TOOLS: dict[str, Tool] = {
             asks=("--version",),
             suits=lambda version: (12, 8, 0) <= version < (13, 0, 0),
             stamps={"main.Version": VEGETA},
+        ),
+        Tool(  # an S3 server on a folder
+            "versitygw",
+            VERSITYGW,
+            module="versitygw",
+            package="github.com/versity/versitygw/cmd/versitygw",
+            asks=("--version",),
+            suits=lambda version: (1, 0, 0) <= version < (2, 0, 0),
+            stamps={"main.Version": VERSITYGW.removeprefix("v")},
         ),
     )
 }

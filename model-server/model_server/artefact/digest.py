@@ -43,6 +43,13 @@ def parse_digest(text: str) -> str:
     return text
 
 
+def require_plain(name: str) -> None:
+    """Refuse names of files that would make a digest impossible to reproduce."""
+    if _AWKWARD.search(name):
+        message = f"The file name {name!r} has blanks, quotes or backslashes, which digests do not cover; rename it."
+        raise ModelError(Reason.INVALID, message)
+
+
 def content_of(directory: Path) -> Content:
     """Read every file of a directory and name what it holds."""
     lines = []
@@ -60,11 +67,7 @@ def content_of(directory: Path) -> Content:
 def _files(directory: Path, prefix: str) -> Iterator[tuple[str, Path]]:
     for path in directory.iterdir():
         name = f"{prefix}/{path.name}"
-        if _AWKWARD.search(path.name):
-            message = (
-                f"The file name {path.name!r} has blanks, quotes or backslashes, which digests do not cover; rename it."
-            )
-            raise ModelError(Reason.INVALID, message)
+        require_plain(path.name)
         if path.is_symlink():
             message = f"{path} is a link, which digests do not cover; put the file itself in its place."
             raise ModelError(Reason.INVALID, message)

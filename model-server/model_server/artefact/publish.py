@@ -33,14 +33,15 @@ def publish(staged: Path, target: Path) -> None:
     if staged.is_file():
         _sync(staged)
     elif not staged.is_symlink():
-        _reach_the_disk(staged)
+        reach_the_disk(staged)
     if target.exists() or target.is_symlink():
         target.rename(staged.parent / f"{target.name}-replaced")  # a full directory cannot be renamed over
     staged.rename(target)
     _sync(target.parent)
 
 
-def _reach_the_disk(tree: Path) -> None:
+def reach_the_disk(tree: Path) -> None:
+    """Have a tree survive a crash of the machine, readable for all."""
     for directory, _, files in os.walk(tree):
         # mkdtemp and safetensors write for their owner only; who fetches and who serves may be different users
         Path(directory).chmod(0o755)

@@ -1,7 +1,8 @@
 """`model-server fetch`: a URI becomes `DIR/current` and `DIR/digest`, or nothing changes.
 
-`source` reads URIs (pure), `download` brings bytes over https, `unpack` opens archives that nobody has vouched for,
-`fetch` puts them in order: bring, check, publish.
+`source` reads URIs (pure). `download` brings one file over https; `bucket` and `hub` are stores of many, whose files
+`transfer` brings in parts. `unpack` opens archives that nobody has vouched for. `cache` keeps what was brought, for one
+pod or for all. `fetch` puts them in order: bring, check, publish.
 """
 
 from model_server.fetch.fetch import Options, fetch

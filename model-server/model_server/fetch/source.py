@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
@@ -43,7 +44,42 @@ class Remote:
     packing: Packing
 
 
-Source: TypeAlias = Local | Claim | Remote
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Objects of an S3 store: all below a key, or the one of that key. An empty key is the whole bucket."""
+
+    name: str
+    key: str
+
+    @property
+    def shown(self) -> str:
+        """The address for messages."""
+        return f"s3://{self.name}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Files of a repository of the Hugging Face Hub: all below a path, or the one of that path."""
+
+    name: str
+    revision: str
+    path: str
+
+    @property
+    def shown(self) -> str:
+        """The address for messages."""
+        return f"hf://{self.name}@{self.revision}" + (f"/{self.path}" if self.path else "")
+
+
+Source: TypeAlias = Local | Claim | Remote | Bucket | Repository
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([^/]+))?(?:/(.*))?", re.ASCII)
+
+
+def packing_of(name: str) -> Packing:
+    """Tell by its name what a single file is."""
+    return next((kind for kind in Packing if name.lower().endswith(kind.value)), Packing.SINGLE_FILE)
 
 
 def parse_uri(uri: str) -> Source:
@@ -68,7 +104,29 @@ def parse_uri(uri: str) -> Source:
             return Claim(path.relative_to("/"))
         case "https":
             return _remote(uri, path)
-    raise _invalid(uri, "its scheme must be file, pvc or https")
+        case "s3":
+            return _bucket(uri)
+        case "hf":
+            return _repository(uri)
+    raise _invalid(uri, "its scheme must be file, pvc, https, s3 or hf")
+
+
+def _bucket(uri: str) -> Bucket:
+    """Take the key as it is written, as all tools for S3 do: nothing in it is an escape."""
+    name, _, key = uri.removeprefix("s3://").partition("/")
+    if not _BUCKET.fullmatch(name):
+        raise _invalid(uri, "an s3 URI names a bucket and what is in it, as in s3://bucket/models/nlp")
+    return Bucket(name, key.strip("/"))
+
+
+def _repository(uri: str) -> Repository:
+    found = _REPOSITORY.fullmatch(uri.removeprefix("hf://"))
+    if found is None:
+        raise _invalid(
+            uri, "an hf URI names a repository, as in hf://org/repo, hf://org/repo@revision or .../path in it"
+        )
+    name, revision, path = found.groups()
+    return Repository(name, unquote(revision or "main"), (path or "").strip("/"))
 
 
 def _remote(uri: str, path: PurePosixPath) -> Remote:
@@ -81,9 +139,7 @@ def _remote(uri: str, path: PurePosixPath) -> Remote:
     if not path.name:
         raise _invalid(uri, "it names no file")
     shown = parts._replace(query="", fragment="").geturl()
-    name = path.name.lower()
-    packing = next((kind for kind in Packing if name.endswith(kind.value)), Packing.SINGLE_FILE)
-    return Remote(parts._replace(fragment="").geturl(), shown, path.name, packing)
+    return Remote(parts._replace(fragment="").geturl(), shown, path.name, packing_of(path.name))
 
 
 def _invalid(uri: str, why: str) -> ModelError:

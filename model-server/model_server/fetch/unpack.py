@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from model_server.errors import ModelError, Reason
+from model_server.fetch.room import is_full
 from model_server.fetch.source import Packing
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def unpack(archive: Path, packing: Packing, target: Path, *, max_bytes: int) -> 
                 raise _unsafe(f"it holds more than {MAX_ENTRIES} entries")
             left -= _place(entry, target, left)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        if is_full(error):
+            raise
         raise ModelError(Reason.INVALID, f"The archive {archive.name} cannot be unpacked: {error}.") from error
 
 

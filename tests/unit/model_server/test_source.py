@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from model_server.errors import ModelError, Reason
-from model_server.fetch.source import Claim, Local, Packing, Remote, parse_uri
+from model_server.fetch.source import Bucket, Claim, Local, Packing, Remote, Repository, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,25 @@ def test_an_https_address_tells_by_its_name_how_it_is_packed(path: str, filename
 
 
 @pytest.mark.parametrize(
+    ("uri", "source", "shown"),
+    [
+        ("s3://models/nlp/3/", Bucket("models", "nlp/3"), "s3://models/nlp/3"),
+        ("s3://Old_Bucket", Bucket("Old_Bucket", ""), "s3://Old_Bucket/"),
+        ("s3://models/no%20escape?#", Bucket("models", "no%20escape?#"), "s3://models/no%20escape?#"),
+        ("hf://org/nlp", Repository("org/nlp", "main", ""), "hf://org/nlp@main"),
+        ("hf://org/nlp@v1/a/b/", Repository("org/nlp", "v1", "a/b"), "hf://org/nlp@v1/a/b"),
+        ("hf://Org-1/n.l_p@refs%2Fpr%2F1", Repository("Org-1/n.l_p", "refs/pr/1", ""), "hf://Org-1/n.l_p@refs/pr/1"),
+    ],
+)
+def test_a_store_is_named_with_what_is_wanted_of_it(uri: str, source: Bucket | Repository, shown: str) -> None:
+    assert parse_uri(uri) == source
+    assert source.shown == shown
+
+
+@pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("", "its scheme must be file, pvc or https"),
+        ("", "its scheme must be file, pvc, https, s3 or hf"),
         ("/models/nlp", "its scheme must be"),
         ("http://host/m.tar", "its scheme must be"),
         ("ftp://host/m.tar", "its scheme must be"),
@@ -49,6 +65,12 @@ def test_an_https_address_tells_by_its_name_how_it_is_packed(path: str, filename
         ("pvc:///models", "names the claim"),
         ("pvc://claim/../../etc", "must not go up"),
         ("pvc://claim/%2e%2e/etc", "must not go up"),
+        ("s3:///nlp", "names a bucket"),
+        ("s3://user@models/nlp", "names a bucket"),
+        ("s3://models/../nlp", "must not go up"),
+        ("hf://nlp", "names a repository"),
+        ("hf://org/nlp@", "names a repository"),
+        ("hf://org/nlp/../x", "must not go up"),
         ("https://", "names no host"),
         ("https://host/", "names no file"),
         ("https://host:port/m.tar", "Port could not be cast"),
