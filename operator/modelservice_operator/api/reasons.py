@@ -113,7 +113,10 @@ class Reason(_Meant):
     FETCH_FAILED = (
         "FetchFailed",
         "The model cannot be fetched; the message says from where and why.",
-        "Check `spec.model.uri`, and from a pod of the namespace that the source answers. It is tried again.",
+        (
+            "The message says what; [model sources](sources.md#when-it-fails) has a table. It is tried again, and goes "
+            "on with what is there already."
+        ),
     )
     DIGEST_MISMATCH = (
         "DigestMismatch",
@@ -140,6 +143,15 @@ class Reason(_Meant):
         "ConfigMissing",
         "A Secret, ConfigMap or key that the pod names does not exist.",
         "Create what the message names, in the namespace of the ModelService. It goes on by itself.",
+    )
+    EVICTED = (
+        "Evicted",
+        "A node has ended a pod to save its disk or memory; the message is the kubelet's.",
+        (
+            "Where it names a volume or ephemeral storage, the model does not fit: raise that limit in "
+            "`spec.podTemplate`, or keep the model on a claim (`spec.model.cacheClaimRef`). Where it names memory, "
+            "raise `spec.resources.requests.memory`."
+        ),
     )
     CRASH_LOOP = (
         "CrashLoop",

@@ -30,7 +30,9 @@ _DNS_SUBDOMAIN = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _HTTP_PATH = r"^/[!-~]*$"
 _LABEL_VALUE = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"
 _QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
-_URI = r"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*)$"
+_S3_URI = "s3://[A-Za-z0-9._-]{3,255}(/[!-~]*)?"
+_HF_URI = "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+(@[!-.0-~]+)?(/[!-~]*)?"
+_URI = rf"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*|{_S3_URI}|{_HF_URI})$"
 _METADATA_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535, json_schema_extra={"format": "int32"})]
@@ -91,6 +93,13 @@ class ConfigMapReference(Block):
     """Name of the ConfigMap."""
 
 
+class ClaimReference(Block):
+    """A PersistentVolumeClaim in the namespace of the ModelService."""
+
+    name: ObjectName
+    """Name of the PersistentVolumeClaim."""
+
+
 class SecretReference(Block):
     """A Secret in the namespace of the ModelService."""
 
@@ -105,6 +114,16 @@ class Trust(StrEnum):
     NATIVE = "Native"
 
 
+def _only_for(field: str, attribute: str, *schemes: str) -> Rule:
+    """Return the rule that a field of the model is for sources of these schemes."""
+    listed = ", ".join(schemes[:-1]) + f" and {schemes[-1]}"
+    return Rule(
+        message=f"{field} is for {listed} sources; remove it, or give such a uri",
+        cel=f"!has(self.{field}) || self.uri.matches('^({'|'.join(schemes)})://')",
+        holds=lambda model: getattr(model, attribute) is None or model.uri.partition("://")[0] in schemes,
+    )
+
+
 class Model(Block):
     """What is served: where the model comes from and which bytes it must be."""
 
@@ -116,15 +135,16 @@ class Model(Block):
         str,
         Field(max_length=2048),
         Rule(
-            message="must be file:///path (in the image), pvc://claim/path or https://host/path, "
-            "without spaces, user names or '..'",
+            message="must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or "
+            "hf://org/repo[@revision][/path], without spaces, user names or '..'",
             cel=f"self.matches(r'{_URI}') && !self.matches(r'/[.][.](/|$)')",
             holds=lambda uri: re.fullmatch(_URI, uri) is not None and ".." not in uri.split("/"),
         ),
     ]
     """Where the model is: `file:///path` (a directory in the server's image), `pvc://claim/path` (a directory of a
-    PersistentVolumeClaim in this namespace, mounted read-only), or `https://host/path` (a .tar, .tar.gz, .tgz or
-    .zip archive of the directory, or a single file)."""
+    PersistentVolumeClaim in this namespace, mounted read-only), `https://host/path` (a .tar, .tar.gz, .tgz or .zip
+    archive of the directory, or a single file), `s3://bucket/path` (all objects below the path, or one as with https),
+    or `hf://org/repo[@revision][/path]` (files of the Hugging Face Hub)."""
 
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
     """Pins the content: `sha256:` and the SHA-256 of what `find . -type f | LC_ALL=C sort | xargs sha256sum` prints
@@ -137,15 +157,24 @@ class Model(Block):
     any .pt2, with all that the server may do; only for models whose maker you trust as you trust an image."""
 
     ca_config_map_ref: ConfigMapReference | None = None
-    """ConfigMap whose key `ca.crt` holds the certificate authorities to trust for an https source. Default: those of
-    the image."""
+    """ConfigMap whose key `ca.crt` holds the certificate authorities to trust for an https, s3 or hf source. Default:
+    those of the image."""
+
+    credentials_secret_ref: SecretReference | None = None
+    """Secret for an s3 or hf source, under the names of the variables that their own tools read. s3:
+    `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where needed, `AWS_SESSION_TOKEN`, `AWS_REGION`,
+    `AWS_ENDPOINT_URL` (of a store that is not Amazon's). hf: `HF_TOKEN` and, for a mirror, `HF_ENDPOINT`. Only the
+    container that fetches has them, never the server."""
+
+    cache_claim_ref: ClaimReference | None = None
+    """PersistentVolumeClaim in which https, s3 and hf sources are kept, for all pods and services that name it: a
+    model is downloaded once. The fetching container writes to it, the server reads. Pods on several nodes need access
+    mode ReadWriteMany. Nothing is removed from it but what is damaged."""
 
     rules: ClassVar = (
-        Rule(
-            message="caConfigMapRef is for https sources; remove it, or give an https uri",
-            cel="!has(self.caConfigMapRef) || self.uri.startsWith('https://')",
-            holds=lambda model: model.ca_config_map_ref is None or model.uri.startswith("https://"),
-        ),
+        _only_for("caConfigMapRef", "ca_config_map_ref", "https", "s3", "hf"),
+        _only_for("credentialsSecretRef", "credentials_secret_ref", "s3", "hf"),
+        _only_for("cacheClaimRef", "cache_claim_ref", "https", "s3", "hf"),
     )
 
 

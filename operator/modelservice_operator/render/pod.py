@@ -28,6 +28,7 @@ Body = dict[str, Any]
 
 MODEL_DIRECTORY = "/model"
 SOURCE_DIRECTORY = "/mnt/source"  # where a claim is mounted; `model-server fetch` knows it
+CACHE_DIRECTORY = "/mnt/cache"
 CA_DIRECTORY = "/etc/modelservice/ca"
 TOKENS_DIRECTORY = "/etc/modelservice/tokens"
 TLS_DIRECTORY = "/etc/modelservice/tls"
@@ -55,7 +56,7 @@ def pod_template(name: str, revision: str, spec: ModelServiceSpec, config: Confi
     rendered: Body = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, **_cache_group(spec)},
         "terminationGracePeriodSeconds": _grace_seconds(spec),
         **_placement(accelerator),
         **({"initContainers": [_fetch(revision, spec, config)]} if _is_fetched(spec) else {}),
@@ -94,6 +95,7 @@ _TLS_CERT = f"--tls-cert={TLS_DIRECTORY}/tls.crt"
 
 def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
     ca = [f"--ca-file={CA_DIRECTORY}/ca.crt"] if spec.model.ca_config_map_ref else []
+    cache = [f"--cache={CACHE_DIRECTORY}"] if spec.model.cache_claim_ref else []
     pin: Body = {"name": "MODEL_DIGEST", "value": spec.model.digest}
     if not spec.model.digest:  # written by the operator once the first fetch has found it, hence optional
         reference = {"name": revision, "key": "digest", "optional": True}
@@ -102,13 +104,32 @@ def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
         "name": names.FETCH,
         "image": _torch_image(spec, config),
         "imagePullPolicy": "IfNotPresent",
-        "args": ["fetch", spec.model.uri, MODEL_DIRECTORY, *ca],
-        "env": [pin],
+        "args": ["fetch", spec.model.uri, MODEL_DIRECTORY, *ca, *cache],
+        "env": [pin, *_credentials(spec)],
         "resources": _resources(spec, None),  # as the server's: quotas ask for them, and the larger counts once
         "securityContext": _RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_MODEL_MOUNT, _TMP_MOUNT, *_source_mounts(spec), *_ca_mounts(spec)],
+        "volumeMounts": [_MODEL_MOUNT, _TMP_MOUNT, *_source_mounts(spec), *_ca_mounts(spec), *_cache_mounts(spec)],
     }
+
+
+# What a source asks for, by scheme: keys that its Secret must have, and those that it may have. One by one, so that a
+# Secret cannot set what is not meant, and the kubelet names the key that is missing.
+_KEYS = {
+    "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")),
+    "hf": (("HF_TOKEN",), ("HF_ENDPOINT",)),
+}
+
+
+def _credentials(spec: ModelServiceSpec) -> list[Body]:
+    secret = spec.model.credentials_secret_ref
+    if secret is None:
+        return []
+    required, optional = _KEYS[spec.model.uri.partition("://")[0]]
+    return [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in optional}}}
+        for key in (*required, *optional)
+    ]
 
 
 def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config) -> Body:
@@ -117,6 +138,7 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
     if metrics_port(spec) != spec.runtime.port:
         ports.append({"name": names.METRICS_PORT, "containerPort": metrics_port(spec), "protocol": "TCP"})
     mounts = [_MODEL_MOUNT | {"readOnly": True}, *_source_mounts(spec)] if _is_fetched(spec) else []
+    mounts += [mount | {"readOnly": True} for mount in _cache_mounts(spec)]
     mounts += _secret_mounts(spec)
     return {
         "name": names.SERVER,
@@ -264,6 +286,9 @@ def _volumes(spec: ModelServiceSpec) -> list[Body]:
     if spec.model.uri.startswith(_PVC):
         claim = spec.model.uri.removeprefix(_PVC).split("/", 1)[0]
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
+    if spec.model.cache_claim_ref is not None:
+        claim = spec.model.cache_claim_ref.name
+        volumes.append({"name": "cache", "persistentVolumeClaim": {"claimName": claim}})
     if (reference := spec.model.ca_config_map_ref) is not None:
         # Optional: a missing volume would hold the pod without a word in its status; fetch says what is missing.
         volumes.append({"name": "ca", "configMap": {"name": reference.name, "optional": True}})
@@ -287,6 +312,15 @@ def _source_mounts(spec: ModelServiceSpec) -> list[Body]:
 def _ca_mounts(spec: ModelServiceSpec) -> list[Body]:
     has_ca = spec.model.ca_config_map_ref is not None
     return [{"name": "ca", "mountPath": CA_DIRECTORY, "readOnly": True}] if has_ca else []
+
+
+def _cache_mounts(spec: ModelServiceSpec) -> list[Body]:
+    return [{"name": "cache", "mountPath": CACHE_DIRECTORY}] if spec.model.cache_claim_ref else []
+
+
+def _cache_group(spec: ModelServiceSpec) -> Body:
+    """Let the fetching user write to a volume that is new, and do not go through one that is full."""
+    return {"fsGroup": _USER, "fsGroupChangePolicy": "OnRootMismatch"} if spec.model.cache_claim_ref else {}
 
 
 def _secret_mounts(spec: ModelServiceSpec) -> list[Body]:

@@ -38,11 +38,13 @@ def workload(deployment: Body | None, pods: Iterable[Body]) -> Workload:
     A Deployment's status counts only as far as its controller has seen the spec: what was given up a moment ago is no
     longer available, and what was asked for is already occupied.
     """
-    pods = [pod for pod in pods if _is_alive(pod)]
+    seen = list(pods)
+    pods = [pod for pod in seen if _is_alive(pod)]
     found = {each for pod in pods if (each := trouble(pod)) is not None}
     if deployment is None:
         return Workload(exists=False, pods=len(pods), troubles=_sorted(found))
     wanted = deployment["spec"].get("replicas", 1)
+    found |= _evictions(seen) if wanted else set()
     status = deployment.get("status") or {}
     found |= {_refused(condition) for condition in status.get("conditions") or () if _is_refusal(condition)}
     return Workload(
@@ -73,9 +75,25 @@ def _is_alive(pod: Body) -> bool:
     One that is being deleted does not, nor one that has ended (evicted pods stay, to be looked at), nor one that was
     taken out of its ReplicaSet by its labels, as people do with a pod that they want to look at.
     """
-    is_controlled = any(owner.get("controller") for owner in pod["metadata"].get("ownerReferences") or ())
     has_ended = (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
-    return is_controlled and not has_ended and not pod["metadata"].get("deletionTimestamp")
+    return _is_controlled(pod) and not has_ended and not pod["metadata"].get("deletionTimestamp")
+
+
+def _evictions(pods: Iterable[Body]) -> set[Trouble]:
+    """Tell of the last pod that its node has ended, until a later one is ready: the next one may fare no better."""
+    own = sorted(filter(_is_controlled, pods), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    found: set[Trouble] = set()
+    for pod in own:
+        status = pod.get("status") or {}
+        if status.get("phase") == "Failed" and status.get("reason") == "Evicted":
+            found = {Trouble(Reason.EVICTED, "A pod was evicted by its node", str(status.get("message", "")).strip())}
+        elif any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()):
+            found = set()
+    return found
+
+
+def _is_controlled(pod: Body) -> bool:
+    return any(owner.get("controller") for owner in pod["metadata"].get("ownerReferences") or ())
 
 
 def _sorted(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:

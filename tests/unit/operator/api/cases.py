@@ -10,7 +10,7 @@ MODEL = {"uri": "pvc://models/digits"}
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
 
-URI = "must be file:///path (in the image), pvc://claim/path or https://host/path"
+URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo"
 KEYS = "keys are names such as app or example.com/team"
 
 
@@ -41,6 +41,18 @@ VALID: dict[str, Spec] = {
         replicas=3,
         rollout={"paused": True},
     ),
+    "a bucket, with everything": spec(
+        model={"uri": "s3://models/nlp/3"}
+        | {
+            "credentialsSecretRef": {"name": "s3-read"},
+            "caConfigMapRef": {"name": "ca"},
+            "cacheClaimRef": {"name": "c"},
+        }
+    ),
+    "a whole bucket": spec(model={"uri": "s3://Old.Bucket_1"}),
+    "a repository of the Hub": spec(model={"uri": "hf://org/nlp", "credentialsSecretRef": {"name": "hf"}}),
+    "a path in a revision": spec(model={"uri": "hf://Org-1/n.l_p@refs%2Fpr%2F1/a/b"}),
+    "a cache for https": spec(model={"uri": "https://h/m.tar", "cacheClaimRef": {"name": "models"}}),
     "a model in the image": spec(model={"uri": "file:///models/digits", "digest": DIGEST}),
     "a model in an image of the user's": spec(model={"uri": "file:///models/digits", "digest": ""}, runtime=CUSTOM),
     "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
@@ -76,7 +88,7 @@ class Invalid(NamedTuple):
 INVALID: dict[str, Invalid] = {
     "no model": Invalid({}, "spec.model"),
     "no uri": Invalid(spec(model={}), "spec.model.uri"),
-    "an unknown scheme": Invalid(spec(model={"uri": "s3://models/digits"}), "spec.model.uri", URI),
+    "an unknown scheme": Invalid(spec(model={"uri": "gs://models/digits"}), "spec.model.uri", URI),
     "a claim without a path": Invalid(spec(model={"uri": "pvc://models"}), "spec.model.uri", URI),
     "a way out of the claim": Invalid(spec(model={"uri": "pvc://models/../x"}), "spec.model.uri", URI),
     "a password in the uri": Invalid(spec(model={"uri": "https://me:secret@h/x"}), "spec.model.uri", URI),
@@ -98,8 +110,22 @@ INVALID: dict[str, Invalid] = {
         "model.trust is for the Torch runtime; remove it",
     ),
     "authorities for a claim": Invalid(
-        spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}), "spec.model", "caConfigMapRef is for https sources"
+        spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}),
+        "spec.model",
+        "caConfigMapRef is for https, s3 and hf sources; remove it",
     ),
+    "credentials for https": Invalid(
+        spec(model={"uri": "https://h/m.tar", "credentialsSecretRef": {"name": "s"}}),
+        "spec.model",
+        "credentialsSecretRef is for s3 and hf sources; remove it",
+    ),
+    "a cache for a claim": Invalid(
+        spec(model={**MODEL, "cacheClaimRef": {"name": "c"}}),
+        "spec.model",
+        "cacheClaimRef is for https, s3 and hf sources; remove it",
+    ),
+    "a way out of the bucket": Invalid(spec(model={"uri": "s3://models/../x"}), "spec.model.uri", URI),
+    "a repository without its owner": Invalid(spec(model={"uri": "hf://nlp"}), "spec.model.uri", URI),
     "an unknown runtime": Invalid(spec(runtime={"name": "VLLM"}), "spec.runtime.name"),
     "custom without an image": Invalid(
         spec(runtime={"name": "Custom"}), "spec.runtime", "a Custom runtime needs image"

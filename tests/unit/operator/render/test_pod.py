@@ -175,6 +175,51 @@ def test_a_claim_is_mounted_read_only_in_both_containers() -> None:
     assert all(mount in rendered[kind][0]["volumeMounts"] for kind in ("initContainers", "containers"))
 
 
+# -- stores, and what is kept of them
+
+
+S3 = {"uri": "s3://models/m", "credentialsSecretRef": {"name": "s3-read"}}
+HF = {"uri": "hf://org/m", "credentialsSecretRef": {"name": "hub"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "required", "optional"),
+    [
+        (
+            S3,
+            {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+            {"AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"},
+        ),
+        (HF, {"HF_TOKEN"}, {"HF_ENDPOINT"}),
+        ({"uri": "s3://public/m"}, set(), set()),
+    ],
+)
+@pytest.mark.parametrize("runtime", [{}, CUSTOM])
+def test_credentials_are_the_fetch_s_alone_and_only_those_that_are_meant(
+    model: Body, required: set[str], optional: set[str], runtime: Body
+) -> None:
+    rendered = pod(model=model, runtime=runtime)
+    variables = {each["name"]: each.get("valueFrom", {}) for each in rendered["initContainers"][0]["env"]}
+    keys = {name: source["secretKeyRef"] for name, source in variables.items() if "secretKeyRef" in source}
+    assert all(name == key["key"] for name, key in keys.items())
+    assert {name for name, key in keys.items() if not key["optional"]} == required
+    assert {name for name, key in keys.items() if key["optional"]} == optional
+    assert "env" not in rendered["containers"][0]
+    assert not any("secret" in volume for volume in rendered["volumes"])
+
+
+@pytest.mark.parametrize("uri", ["https://example.com/m.tar", "s3://models/m", "hf://org/m"])
+@pytest.mark.parametrize("runtime", [{}, CUSTOM])
+def test_a_cache_is_written_by_the_fetch_and_read_by_the_server(uri: str, runtime: Body) -> None:
+    rendered = pod(model={"uri": uri, "cacheClaimRef": {"name": "models"}}, runtime=runtime)
+    fetching, serving = rendered["initContainers"][0], rendered["containers"][0]
+    assert "--cache=/mnt/cache" in fetching["args"]
+    assert by_name(fetching["volumeMounts"])["cache"] == {"name": "cache", "mountPath": "/mnt/cache"}
+    assert by_name(serving["volumeMounts"])["cache"]["readOnly"]
+    assert by_name(rendered["volumes"])["cache"]["persistentVolumeClaim"] == {"claimName": "models"}
+    assert rendered["securityContext"]["fsGroup"] == 10001
+
+
 def test_a_model_in_the_image_is_looked_for_where_the_server_runs() -> None:
     own = {"image": "example/torch-with-model:1"}
     assert fetch(model=FILE, runtime=own)["image"] == "example/torch-with-model:1" == server(runtime=own)["image"]

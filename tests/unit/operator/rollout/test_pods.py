@@ -249,6 +249,23 @@ def test_a_pod_that_nobody_waits_for_any_more_does_not_count(left: Body) -> None
     assert (load.gone, load.troubles) == (True, ())
 
 
+TOO_LARGE = 'Usage of EmptyDir volume "model" exceeds the limit "10Mi". '
+EVICTED = pod(name="evicted", phase="Failed", reason="Evicted", message=TOO_LARGE)
+
+
+def at(second: int, body: Body) -> Body:
+    return body | {"metadata": {**body["metadata"], "creationTimestamp": f"2026-01-01T00:00:{second:02}Z"}}
+
+
+def test_an_eviction_is_told_until_a_later_pod_is_ready() -> None:
+    loading = at(2, pod(name="loading", phase="Pending"))
+    ready = at(2, pod(name="ready", conditions=[{"type": "Ready", "status": "True"}]))
+    (told,) = workload(deployment(ready=0), [loading, EVICTED]).troubles
+    assert told == Trouble(Reason.EVICTED, "A pod was evicted by its node", TOO_LARGE.strip())
+    assert workload(deployment(ready=1), [ready, EVICTED]).troubles == ()
+    assert workload(deployment(ready=1), [at(3, EVICTED), ready]).troubles == (told,)
+
+
 def test_what_somebody_must_mend_comes_before_waiting_for_capacity() -> None:
     waits = unscheduled("0/1 nodes are available: 1 Insufficient cpu.")
     load = workload(deployment(replicas=2, ready=0), [waits, pod(name="y", **CRASHING)])
