@@ -11,7 +11,8 @@ KUBERNETES = "v1.35.4"
 ETCD = "v3.7.3"
 COREDNS = "v1.14.7"
 HELM = "v3.22.0"
-KSTATUS = "v0.37.2"  # of sigs.k8s.io/cli-utils, which holds the library
+KSTATUS = "v1.2.3"  # of github.com/fluxcd/cli-utils: the library as Flux and Helm 4 have it
+GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
 PROMETHEUS_OPERATOR = "v0.93.1"
 VEGETA = "v12.13.0"
@@ -102,6 +103,7 @@ TOOLS: dict[str, Tool] = {
         _kubernetes("kube-controller-manager"),
         _kubernetes("kube-scheduler"),
         Tool("kstatus", KSTATUS, module="kstatus"),
+        Tool("argo-health", GOPHER_LUA, module="argo-health"),
         Tool(
             "helm",
             HELM,

@@ -15,45 +15,27 @@ from modelservice_operator.api.status import ModelServiceStatus
 from modelservice_operator.observe import Problem, Seen
 from modelservice_operator.report import changes, status
 from modelservice_operator.rollout.plan import decide
-from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
+from modelservice_operator.rollout.situation import Trouble
 from unit.operator.makers import DIGEST, Body, children, entry, parsed, promoted, service, traffic_service
-
-NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
-STABLE = promoted(digest=DIGEST, spec={"model": {"uri": "pvc://models/m"}})
-PASSED = entry("m-2", 2, verdict=Verdict.PASSED, digest=DIGEST)
-CRASH = Trouble(Reason.CRASH_LOOP, "Container server exits with code 1 (Error)", "KeyError: 'a'")
-UNSCHEDULABLE = Trouble(Reason.UNSCHEDULABLE, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
-QUOTA = Trouble(Reason.WAITING_FOR_CAPACITY, "Its pods are refused: exceeded quota: gpus")
-
-
-def load(wanted: int, ready: int | None = None, *troubles: Trouble) -> Workload:
-    up = wanted if ready is None else ready
-    return Workload(wanted=wanted, pods=wanted, ready=up, available=up, troubles=troubles)
-
-
-def saw(
-    desired: str = "m-1",
-    replicas: int = 3,
-    *,
-    ledger: tuple[Entry, ...] = (STABLE,),
-    traffic: str = "m-1",
-    paused: bool = False,
-    problem: Problem | None = None,
-    before: Body | None = None,
-    spec: Body | None = None,
-    **workloads: Workload,
-) -> Seen:
-    """What is seen; `workloads` are named after the revision without its dash: `m1=load(3)`."""
-    named = {f"{name[0]}-{name[1:]}": workload for name, workload in workloads.items()}
-    carriers = frozenset(traffic.split())
-    situation = Situation(desired, replicas, ledger, named, carriers, paused)
-    body = service(status=before, **spec or {})
-    return Seen(body, children(traffic_service(*carriers)), situation, parsed(**spec or {}), problem=problem)
-
-
-def told(seen: Seen, now: str = NOW) -> Body:
-    plan = decide(seen.situation) if seen.situation.desired else None
-    return status(seen, plan, seen.problem, now)
+from unit.operator.situations import (
+    CANDIDATE,
+    CRASH,
+    FIRST,
+    LATER,
+    NOW,
+    PASSED,
+    QUOTA,
+    ROLLING,
+    SETTLED,
+    STABLE,
+    TABLE,
+    UNSCHEDULABLE,
+    Row,
+    candidate,
+    load,
+    saw,
+    told,
+)
 
 
 def conditions(seen: Seen) -> dict[str, tuple[str, str]]:
@@ -64,79 +46,16 @@ def message(seen: Seen, kind: str = "Ready") -> str:
     return next(str(each["message"]) for each in told(seen)["conditions"] if each["type"] == kind)
 
 
-def kstatus(seen: Seen) -> str:
-    """What tools that follow kstatus read: Stalled is Failed, else Reconciling or not Ready is InProgress."""
-    found = {kind: holds for kind, (holds, _) in conditions(seen).items()}
-    if found.get("Stalled") == "True":
-        return "Failed"
-    return "InProgress" if "Reconciling" in found or found["Ready"] != "True" else "Current"
-
-
 # -- the table
 
 
-SETTLED = saw(m1=load(3))
-ROLLING = saw("m-2", ledger=(STABLE, PASSED), traffic="m-1 m-2", m1=load(3), m2=load(1))
-CANDIDATE = saw("m-2", ledger=(STABLE, entry("m-2", 2)), m1=load(3), m2=load(1, 0))
-FIRST = saw(ledger=(entry(),), traffic="", m1=load(1, 0))
-
-
-def candidate(trouble: Trouble) -> Seen:
-    return saw("m-2", ledger=(STABLE, entry("m-2", 2)), m1=load(3), m2=load(1, 0, trouble))
-
-
-@pytest.mark.parametrize(
-    ("seen", "ready", "available", "expected"),
-    [
-        (SETTLED, ("True", "Ready"), "True", "Current"),
-        (ROLLING, ("False", "RollingOut"), "True", "InProgress"),
-        (CANDIDATE, ("False", "RollingOut"), "True", "InProgress"),
-        (FIRST, ("False", "ModelLoading"), "False", "InProgress"),
-        (saw(m1=load(3, 2)), ("False", "ModelLoading"), "True", "InProgress"),
-        (
-            saw("m-2", paused=True, m1=load(3), ledger=(STABLE, entry("m-2", 2))),
-            ("False", "Paused"),
-            "True",
-            "InProgress",
-        ),
-        (saw(paused=True, traffic="", ledger=(entry(),)), ("False", "Paused"), "False", "InProgress"),
-        (candidate(CRASH), ("False", "CrashLoop"), "True", "InProgress"),
-        (candidate(UNSCHEDULABLE), ("False", "WaitingForCapacity"), "True", "InProgress"),
-        (candidate(QUOTA), ("False", "WaitingForCapacity"), "True", "InProgress"),
-        (saw(m1=load(3, 0, CRASH)), ("False", "CrashLoop"), "False", "InProgress"),
-        (saw(replicas=0, m1=load(0)), ("True", "ScaledToZero"), "False", "Current"),
-        (
-            saw(problem=Problem(Reason.NAME_CONFLICT, "Service 'm' belongs to others."), m1=load(3)),
-            ("False", "NameConflict"),
-            "True",
-            "Failed",
-        ),
-        (saw("", problem=Problem(Reason.BAD_OVERLAY, "No."), traffic=""), ("False", "BadOverlay"), "False", "Failed"),
-    ],
-    ids=[
-        "in force",
-        "rolling",
-        "candidate without traffic",
-        "first pod loads",
-        "not all pods are ready yet",
-        "paused",
-        "paused before the first",
-        "candidate crashes",
-        "candidate has no node",
-        "candidate is refused by a quota",
-        "all pods crash",
-        "zero by choice",
-        "name conflict",
-        "invalid before the first",
-    ],
-)
-def test_the_table_of_conditions(seen: Seen, ready: tuple[str, str], available: str, expected: str) -> None:
-    found = conditions(seen)
-    assert found["Ready"] == ready
-    assert found["Available"][0] == available
-    assert kstatus(seen) == expected
-    assert found.get("Reconciling") == (("True", ready[1]) if expected == "InProgress" else None)
-    assert found.get("Stalled") == (("True", ready[1]) if expected == "Failed" else None)
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_the_table_of_conditions(row: Row) -> None:
+    found = conditions(row.seen)
+    assert found["Ready"] == row.ready
+    assert found["Available"][0] == row.available
+    assert found.get("Reconciling") == (("True", row.ready[1]) if row.kstatus == "InProgress" else None)
+    assert found.get("Stalled") == (("True", row.ready[1]) if row.kstatus == "Failed" else None)
 
 
 def test_every_condition_is_about_the_generation_that_was_seen() -> None:
