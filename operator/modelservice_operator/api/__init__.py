@@ -5,6 +5,7 @@ status     the status
 rules      a rule is written once, for the API server (CEL) and for the operator
 quantity   500m, 4Gi: compared by value
 duration   250ms, 1h30m: compared by length
+percentage 99.9%: exact
 parse      object -> ModelServiceSpec, or InvalidSpec in sentences
 unwritten  which fields hold no wish but a default of a newer CRD
 canonical  ModelServiceSpec -> the object that a revision's hash is made of

@@ -20,7 +20,8 @@ OPENING = f"""\
 `kubectl explain modelservice.spec`. What status says is explained in [conditions.md](conditions.md).
 
 Durations are one to four numbers with units, such as `250ms`, `10m` or `1h30m`; amounts are Kubernetes quantities, such
-as `500m` or `4Gi`. How either is written makes no difference: `1000m` is `1`. Fields in bold are required.
+as `500m` or `4Gi`; shares are percentages with their sign, such as `99.9%`. How they are written makes no difference:
+`1000m` is `1`. Fields in bold are required.
 """
 
 

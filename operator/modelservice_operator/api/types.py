@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, StrictBool
 
 from modelservice_operator.api.duration import Duration
+from modelservice_operator.api.percentage import Percentage
 from modelservice_operator.api.quantity import Quantity
 from modelservice_operator.api.rules import Block, Rule, between
 
@@ -494,6 +495,73 @@ class Rollout(Block):
     """Holds new revisions back: none is started, none takes over. Scaling and repair go on."""
 
 
+class SloWindow(StrEnum):
+    """Over how long objectives are kept."""
+
+    WEEK = "7d"
+    FOUR_WEEKS = "28d"
+    MONTH = "30d"
+
+
+class ObjectiveName(StrEnum):
+    """What an objective is about."""
+
+    AVAILABILITY = "availability"
+    LATENCY = "latency"
+
+
+class Objective(Block):
+    """A promise about a share of the requests."""
+
+    name: ObjectiveName
+    """What is promised. `availability`: a request is answered, with anything but 5xx or 429. `latency`: it is answered
+    within the threshold."""
+
+    target: Annotated[
+        Percentage,
+        Rule(
+            message="must be a percentage from 50% to 99.999%, such as 99.9%",
+            cel="self.matches('^[0-9]{2}([.][0-9]{1,3})?%$') && double(self.substring(0, self.size() - 1)) >= 50.0",
+            holds=lambda target: Percentage.parse("50%") <= target <= Percentage.parse("99.999%"),
+        ),
+    ]
+    """The share of the requests for which it holds, over the window. The rest is the error budget."""
+
+    threshold: Annotated[Duration, between("1ms", "1h")] | None = None
+    """Latency only: how long an answer may take. The server counts exactly up to it, so a new threshold makes a new
+    revision; targets and the window may change without one."""
+
+    rules: ClassVar = (
+        Rule(
+            message="latency needs a threshold, such as 250ms; availability has none",
+            cel="(self.name == 'latency') == has(self.threshold)",
+            holds=lambda it: (it.name is ObjectiveName.LATENCY) == (it.threshold is not None),
+        ),
+    )
+
+
+class Slo(Block):
+    """What the service promises. Where the Prometheus Operator is, rules and alerts about it are made."""
+
+    window: SloWindow = SloWindow.MONTH
+    """Over how long the objectives are kept."""
+
+    objectives: Annotated[
+        tuple[Objective, ...],
+        Field(
+            max_length=len(ObjectiveName),
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+        Rule(message="give at least one objective", cel="self.size() > 0", holds=len),
+    ]
+    """The promises, each at most once."""
+
+    @property
+    def thresholds(self) -> tuple[Duration, ...]:
+        """What the server must count exactly up to, shortest first."""
+        return tuple(sorted(each.threshold for each in self.objectives if each.threshold is not None))
+
+
 class ModelServiceSpec(Block):
     """What is wanted: the model, where it runs, how many replicas, how it changes."""
 
@@ -539,6 +607,9 @@ class ModelServiceSpec(Block):
     rollout: Rollout = Field(default_factory=Rollout)
     """How a changed model is let in."""
 
+    slo: Slo | None = None
+    """What the service promises. Where the Prometheus Operator is, rules and alerts about it are made."""
+
     rules: ClassVar = (
         Rule(
             message="serving is for the Torch runtime; remove it, and give your server its own flags in runtime.args",
@@ -569,6 +640,25 @@ class ModelServiceSpec(Block):
             "|| self.runtime.name == 'Torch'",
             holds=lambda spec: (
                 (spec.security.auth is None and spec.security.tls is None) or spec.runtime.name is RuntimeName.TORCH
+            ),
+        ),
+        Rule(
+            message="slo is for the Torch runtime; remove it, your own server's metrics are not known",
+            cel="!has(self.slo) || !has(self.runtime) || self.runtime.name == 'Torch'",
+            holds=lambda spec: spec.slo is None or spec.runtime.name is RuntimeName.TORCH,
+        ),
+        Rule(
+            message="a latency threshold must be shorter than serving.requestTimeout, or no request could miss it: "
+            "shorten the one or lengthen the other",
+            cel="!has(self.slo) || self.slo.objectives.all(objective, !has(objective.threshold) || "
+            "duration(objective.threshold) < duration(has(self.serving) && has(self.serving.requestTimeout) "
+            f"? self.serving.requestTimeout : '{Serving().request_timeout}'))",
+            holds=lambda spec: (
+                spec.slo is None
+                or all(
+                    each.threshold is None or each.threshold < spec.serving.request_timeout
+                    for each in spec.slo.objectives
+                )
             ),
         ),
         Rule(

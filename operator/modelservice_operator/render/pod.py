@@ -32,6 +32,8 @@ CACHE_DIRECTORY = "/mnt/cache"
 CA_DIRECTORY = "/etc/modelservice/ca"
 TOKENS_DIRECTORY = "/etc/modelservice/tokens"
 TLS_DIRECTORY = "/etc/modelservice/tls"
+# The model server's own bounds, in seconds.
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _DRAIN_SECONDS = 5  # the model server's default: it goes on serving so long after SIGTERM
 _USER = 10001  # of the model server's image
 
@@ -171,12 +173,19 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         # Only where it says something: an image of the user's may be older than the flag.
         *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
         *([f"--explain={','.join(spec.explain.methods)}"] if spec.explain.methods else []),
+        *([f"--latency-buckets={bounds}"] if (bounds := _latency_buckets(spec)) else []),
         *([f"--precision={spec.precision}"] if spec.precision is not Precision.AUTO else []),
         *([f"--tokens-dir={TOKENS_DIRECTORY}"] if spec.security.auth else []),
         *([_TLS_CERT, f"--tls-key={TLS_DIRECTORY}/tls.key"] if spec.security.tls else []),
     ]
     args = [*(own if torch else []), *spec.runtime.args]
     return {"args": args} if args else {}
+
+
+def _latency_buckets(spec: ModelServiceSpec) -> str:
+    """Return the bounds of the server's duration histograms with the thresholds of the objectives among them."""
+    thresholds = [threshold.seconds for threshold in spec.slo.thresholds] if spec.slo else []
+    return ",".join(map(str, sorted({*_BUCKETS, *thresholds}))) if thresholds else ""
 
 
 def _env(variable: EnvVar) -> Body:

@@ -8,12 +8,13 @@ from typing import Any
 
 from modelservice_operator.api import ModelServiceSpec, canonical
 
-# Every field of the spec stands in exactly one of the two; a test compares them with the types.
+# Every field of the spec stands in exactly one of the three; a test compares them with the types.
 POD_SHAPING = frozenset(
     {"model", "runtime", "precision", "serving", "explain"}
     | {"accelerator", "resources", "startupTimeout", "podTemplate", "security"}
 )
 LIVE = frozenset({"service", "replicas", "rollout"})
+MIXED = frozenset({"slo"})  # live but for its thresholds, up to which the server counts exactly
 
 # Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.
 _ALPHABET = "bcdfghjkmnpqrstvwxz2456789"
@@ -27,7 +28,8 @@ def shape(spec: ModelServiceSpec, restart: str) -> dict[str, Any]:
     version makes a revision. `restart` is the token of the restart annotation, which makes one on purpose.
     """
     shaping = {field: value for field, value in canonical(spec).items() if field in POD_SHAPING}
-    return shaping | ({"restart": restart} if restart else {})
+    thresholds = [str(threshold) for threshold in spec.slo.thresholds] if spec.slo else []
+    return shaping | ({"thresholds": thresholds} if thresholds else {}) | ({"restart": restart} if restart else {})
 
 
 def revision_name(service: str, shaping: dict[str, Any]) -> str:

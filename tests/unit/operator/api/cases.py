@@ -19,6 +19,13 @@ def spec(**blocks: object) -> Spec:
     return {"model": MODEL, **blocks}
 
 
+LATENCY = {"name": "latency", "target": "99%", "threshold": "250ms"}
+
+
+def objectives(*objectives: object) -> Spec:
+    return {"objectives": [*objectives]}
+
+
 VALID: dict[str, Spec] = {
     "the smallest": spec(),
     "everything at once": spec(
@@ -53,6 +60,17 @@ VALID: dict[str, Spec] = {
     "a repository of the Hub": spec(model={"uri": "hf://org/nlp", "credentialsSecretRef": {"name": "hf"}}),
     "a path in a revision": spec(model={"uri": "hf://Org-1/n.l_p@refs%2Fpr%2F1/a/b"}),
     "a cache for https": spec(model={"uri": "https://h/m.tar", "cacheClaimRef": {"name": "models"}}),
+    "objectives": spec(
+        slo={"window": "7d"}
+        | objectives({"name": "availability", "target": "99.9%"}, LATENCY | {"threshold": "1s500ms"})
+    ),
+    "a threshold just below a timeout": spec(slo=objectives(LATENCY | {"threshold": "9999ms"})),
+    "a long threshold with a longer timeout": spec(
+        serving={"requestTimeout": "1h"}, slo=objectives(LATENCY | {"threshold": "30m"})
+    ),
+    "the loosest and the strictest target": spec(
+        slo=objectives({"name": "availability", "target": "50.000%"}, LATENCY | {"target": "99.999%"})
+    ),
     "a model in the image": spec(model={"uri": "file:///models/digits", "digest": DIGEST}),
     "a model in an image of the user's": spec(model={"uri": "file:///models/digits", "digest": ""}, runtime=CUSTOM),
     "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
@@ -176,6 +194,49 @@ INVALID: dict[str, Invalid] = {
     "tokens from nowhere": Invalid(spec(security={"auth": {}}), "spec.security.auth.tokensSecretRef"),
     "TLS without a Secret's name": Invalid(
         spec(security={"tls": {"secretRef": {}}}), "spec.security.tls.secretRef.name"
+    ),
+    "no objectives": Invalid(spec(slo={"window": "7d"}), "spec.slo.objectives"),
+    "an empty list of objectives": Invalid(
+        spec(slo=objectives()), "spec.slo.objectives", "give at least one objective"
+    ),
+    "an unknown objective": Invalid(
+        spec(slo=objectives({"name": "accuracy", "target": "99%"})), "spec.slo.objectives[0].name"
+    ),
+    "an unknown window": Invalid(spec(slo=objectives(LATENCY) | {"window": "90d"}), "spec.slo.window"),
+    "a target without its sign": Invalid(
+        spec(slo=objectives(LATENCY | {"target": "0.99"})), "spec.slo.objectives[0].target", "must be a percentage"
+    ),
+    "a target as a number": Invalid(spec(slo=objectives(LATENCY | {"target": 99.9})), "spec.slo.objectives[0].target"),
+    "a target that leaves no budget": Invalid(
+        spec(slo=objectives(LATENCY | {"target": "100%"})), "spec.slo.objectives[0].target", "must be a percentage"
+    ),
+    "a target of hardly anything": Invalid(
+        spec(slo=objectives(LATENCY | {"target": "49.9%"})),
+        "spec.slo.objectives[0].target",
+        "must be a percentage from",
+    ),
+    "latency without a threshold": Invalid(
+        spec(slo=objectives({"name": "latency", "target": "99%"})),
+        "spec.slo.objectives[0]",
+        "latency needs a threshold, such as 250ms; availability has none",
+    ),
+    "availability with a threshold": Invalid(
+        spec(slo=objectives(LATENCY | {"name": "availability"})),
+        "spec.slo.objectives[0]",
+        "latency needs a threshold, such as 250ms; availability has none",
+    ),
+    "a threshold that no answer could miss": Invalid(
+        spec(slo=objectives(LATENCY | {"threshold": "10s"})), "spec", "a latency threshold must be shorter than"
+    ),
+    "a threshold beyond a short timeout": Invalid(
+        spec(serving={"requestTimeout": "200ms"}, slo=objectives(LATENCY)),
+        "spec",
+        "a latency threshold must be shorter",
+    ),
+    "objectives of a custom server": Invalid(
+        spec(runtime=CUSTOM, slo=objectives({"name": "availability", "target": "99%"})),
+        "spec",
+        "slo is for the Torch runtime; remove it",
     ),
     "a digest that nobody can check": Invalid(
         spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),

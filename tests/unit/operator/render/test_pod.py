@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from model_server.metrics import SECONDS
 from modelservice_operator.api import ModelServiceSpec, parse
 from modelservice_operator.render.overlay import BadOverlayError
 from modelservice_operator.render.pod import UnknownClassError, metrics_path, metrics_port, pod_template, speaks_tls
@@ -441,6 +442,18 @@ def test_a_name_of_45_characters_fits_every_label() -> None:
     spec: ModelServiceSpec = parse({"metadata": {"name": name}, "spec": {"model": FILE}})
     labels = pod_template(name, f"{name}-bcdfghjkmn", spec, CONFIG)["metadata"]["labels"]
     assert all(len(value) <= 63 for value in labels.values())
+
+
+def test_the_server_counts_exactly_up_to_the_thresholds_of_objectives() -> None:
+    def bounds(**objective: str) -> list[str]:
+        args = server(slo={"objectives": [{"target": "99%"} | objective]})["args"]
+        return [arg.partition("=")[2] for arg in args if arg.startswith("--latency-buckets=")]
+
+    assert bounds(name="availability") == []
+    [own] = bounds(name="latency", threshold="250ms")
+    assert tuple(map(float, own.split(","))) == SECONDS
+    [more] = bounds(name="latency", threshold="1s500ms")
+    assert more == own.replace("1.0,2.5", "1.0,1.5,2.5")
 
 
 def test_precision_reaches_the_server_where_one_was_chosen() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelservice_operator.api import ModelServiceSpec
-from modelservice_operator.rollout.revision import LIVE, POD_SHAPING, revision_name, shape
+from modelservice_operator.rollout.revision import LIVE, MIXED, POD_SHAPING, revision_name, shape
 from unit.operator.api.cases import VALID
 from unit.operator.makers import parsed, revision_of
 
@@ -22,10 +22,22 @@ FULL: dict[str, Any] = {
 }
 
 
-def test_every_field_of_the_spec_stands_in_exactly_one_of_the_two() -> None:
+def slo(target: str = "99%", threshold: str = "300ms", window: str = "30d") -> dict[str, Any]:
+    latency = {"name": "latency", "target": target, "threshold": threshold}
+    return {"window": window, "objectives": [latency, {"name": "availability", "target": target}]}
+
+
+def test_every_field_of_the_spec_stands_in_exactly_one_of_the_three() -> None:
     fields = {field.alias for field in ModelServiceSpec.model_fields.values()}
-    assert fields == POD_SHAPING | LIVE
-    assert not POD_SHAPING & LIVE
+    assert fields == POD_SHAPING | LIVE | MIXED
+    assert len(fields) == len(POD_SHAPING) + len(LIVE) + len(MIXED)
+
+
+def test_of_objectives_only_the_thresholds_make_a_revision() -> None:
+    assert revision_of(slo=slo()) != revision_of()
+    assert revision_of(slo=slo(threshold="400ms")) != revision_of(slo=slo())
+    assert revision_of(slo=slo(target="99.9%", window="7d", threshold="0s300ms")) == revision_of(slo=slo())
+    assert revision_of(slo={"objectives": [{"name": "availability", "target": "99%"}]}) == revision_of()
 
 
 def test_the_name_of_a_revision_never_changes_for_a_spec() -> None:
