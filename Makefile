@@ -131,6 +131,10 @@ bench-server: $(VENV)/.test ## Our model server beside six others; the first tim
 	@$(PYTHON) tools/cluster build vegeta
 	@$(BIN)/python bench/server
 
+.PHONY: bench-alerts
+bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, and how exact error budgets are, over histories.
+	@$(BIN)/python bench/alerts
+
 # -- the demo
 
 .PHONY: images

@@ -43,7 +43,7 @@ KINDS = Kinds(
         resources.SERVICES,
         resources.PODS,
     ),
-    optional=(resources.SERVICE_MONITORS,),
+    optional=(resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES),
     label=names.NAME,
     surroundings={
         resources.NAMESPACES: lambda body: dict(body["metadata"].get("labels") or {}),

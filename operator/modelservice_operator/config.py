@@ -47,11 +47,21 @@ class Monitoring(Block):
     """How collectors of metrics find the models."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels of every ServiceMonitor, by which a Prometheus selects it, such as release: kube-prometheus-stack.
-    Without any, it gets those that the cluster's Prometheus objects select."""
+    """Labels of every ServiceMonitor and PrometheusRule, by which a Prometheus selects it, such as release:
+    kube-prometheus-stack. Without any, they get those that the cluster's Prometheus objects select."""
 
     service_monitors: bool = True
     """Make a ServiceMonitor of each service that has metrics, while the cluster has the Prometheus Operator's API."""
+
+    prometheus_rules: bool = True
+    """Make a PrometheusRule of each service with objectives, while the cluster has the Prometheus Operator's API."""
+
+    runbook_url: Annotated[str, Field(min_length=1)] = "https://modelservice.dev/runbooks/{alert}"
+    """Where an alert says that its runbook is; {alert} stands for its name."""
+
+    dashboard_url: str = ""
+    """Where an alert says that the dashboard of its service is; {namespace} and {name} stand for those of the service.
+    Empty: it does not say."""
 
     annotations: bool = True
     """Mark what is to be scraped with prometheus.io annotations. Turn one of the two off where the same Prometheus

@@ -51,6 +51,11 @@ def metrics_service(name: str) -> str:
     return f"{name}-metrics"
 
 
+def rules(name: str) -> str:
+    """Name of the PrometheusRule."""
+    return f"{name}-slo"
+
+
 def lease(installation: str) -> str:
     """Name of the Lease that the operators of one installation compete for."""
     return f"{MANAGER}-{installation}"

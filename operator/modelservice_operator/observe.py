@@ -31,6 +31,7 @@ class Children:
     deployments: ByName
     services: ByName
     service_monitors: ByName
+    prometheus_rules: ByName
     pods: ByName
 
 

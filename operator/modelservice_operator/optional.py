@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
-from modelservice_operator.kube.resources import SERVICE_MONITORS, Resource
+from modelservice_operator.kube.resources import PROMETHEUS_RULES, SERVICE_MONITORS, Resource
+from modelservice_operator.render.prometheus_rule import prometheus_rule
 from modelservice_operator.render.service_monitor import service_monitor
+from modelservice_operator.slo import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,20 +44,30 @@ def optional_children(
     """Return all that a service with a valid spec may have; `why_not` knows the cluster's APIs.
 
     Nobody asks for a ServiceMonitor: it is there wherever it can be, and where it cannot, status says nothing of it.
+    Nor does it of a PrometheusRule: who promises something need not have asked for a watch over it.
     What somebody has to select carries the labels of the configuration, or those that the cluster's collectors want.
     """
     assert seen.spec is not None  # noqa: S101 - see above
-    is_wanted = config.monitoring.service_monitors
+    namespace, name, spec, monitoring = seen.namespace, seen.name, seen.spec, config.monitoring
+    links = Links(monitoring.runbook_url, monitoring.dashboard_url)
     own = names.service_labels(seen.name)
 
     def labels(kind: str) -> Mapping[str, str]:
-        return config.monitoring.labels or collectors.labels(kind, own)
+        return monitoring.labels or collectors.labels(kind, own)
 
     return (
         OptionalChild(
             SERVICE_MONITORS,
-            service_monitor(seen.namespace, seen.name, seen.spec, labels("ServiceMonitor")) if is_wanted else None,
+            service_monitor(namespace, name, spec, labels("ServiceMonitor")) if monitoring.service_monitors else None,
             seen.children.service_monitors,
-            why_not(SERVICE_MONITORS, seen.namespace),
+            why_not(SERVICE_MONITORS, namespace),
+        ),
+        OptionalChild(
+            PROMETHEUS_RULES,
+            prometheus_rule(namespace, name, spec, labels("PrometheusRule"), links)
+            if monitoring.prometheus_rules
+            else None,
+            seen.children.prometheus_rules,
+            why_not(PROMETHEUS_RULES, namespace),
         ),
     )

@@ -100,8 +100,9 @@ def rules(installation: str) -> tuple[Rule, ...]:
         ),
         Rule("What the operator did, for `kubectl describe`.", (resources.EVENTS,), ("create", "patch")),
         Rule(
-            "Where the Prometheus Operator is installed: a ServiceMonitor for each model that has metrics.",
-            (resources.SERVICE_MONITORS,),
+            "Where the Prometheus Operator is installed: a ServiceMonitor of each model, a PrometheusRule of each with "
+            "objectives.",
+            (resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES),
             _KEEP_AND_REMOVE,
         ),
         Rule(

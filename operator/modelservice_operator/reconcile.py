@@ -21,6 +21,7 @@ from modelservice_operator.kube.resources import (
     DEPLOYMENTS,
     NAMESPACES,
     PODS,
+    PROMETHEUS_RULES,
     SERVICE_MONITORS,
     SERVICES,
     Resource,
@@ -156,6 +157,7 @@ class Reconciler:
             deployments=own(DEPLOYMENTS),
             services=own(SERVICES),
             service_monitors=own(SERVICE_MONITORS),
+            prometheus_rules=own(PROMETHEUS_RULES),
             pods=self._store.children(key, PODS),
         )
 

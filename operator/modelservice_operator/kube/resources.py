@@ -73,6 +73,7 @@ PROMETHEUS_AGENTS = Resource("monitoring.coreos.com", "v1alpha1", "PrometheusAge
 PROMETHEUSES = Resource("monitoring.coreos.com", "v1", "Prometheus", "prometheuses")
 SERVICES = Resource("", "v1", "Service", "services")
 SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
+PROMETHEUS_RULES = Resource("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
 THANOS_RULERS = Resource("monitoring.coreos.com", "v1", "ThanosRuler", "thanosrulers")
 
 COLLECTORS = (ALERTMANAGERS, PROMETHEUSES, PROMETHEUS_AGENTS, THANOS_RULERS)
@@ -80,7 +81,10 @@ COLLECTORS = (ALERTMANAGERS, PROMETHEUSES, PROMETHEUS_AGENTS, THANOS_RULERS)
 
 _KNOWN = {
     (known.api_version, known.kind): known
-    for known in (MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES, SERVICE_MONITORS)
+    for known in (
+        *(MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES),
+        *(SERVICE_MONITORS, PROMETHEUS_RULES),
+    )
 }
 
 

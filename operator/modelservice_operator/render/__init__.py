@@ -5,4 +5,5 @@ pod              the pod template of a revision
 overlay          the user's partial pod, laid over it
 children         one builder for each kind of child that every cluster knows
 service_monitor  a child that needs the Prometheus Operator's API
+prometheus_rule  another one, for services with objectives
 """

@@ -129,5 +129,6 @@ def children(*bodies: Body, pods: tuple[Body, ...] = ()) -> Children:
         deployments=of_kind.get("Deployment", {}),
         services=of_kind.get("Service", {}),
         service_monitors=of_kind.get("ServiceMonitor", {}),
+        prometheus_rules=of_kind.get("PrometheusRule", {}),
         pods={each["metadata"]["name"]: each for each in pods},
     )

@@ -73,3 +73,10 @@ def test_a_custom_server_is_scraped_where_it_says_and_not_at_all_where_it_says_n
     assert monitor is not None
     assert monitor["spec"]["endpoints"][0]["path"] == "/prometheus"
     assert service_monitor("ml", "m", parsed(runtime={"name": "Custom", "image": "x"}), {}) is None
+
+
+def test_what_promises_something_is_scraped_often_enough_for_its_alerts() -> None:
+    slo = {"objectives": [{"name": "availability", "target": "99.9%"}]}
+    monitor = service_monitor("ml", "m", parsed(slo=slo), {})
+    assert monitor is not None
+    assert monitor["spec"]["endpoints"][0]["interval"] == "15s"
