@@ -1,7 +1,7 @@
 """The documentation as a site: `make docs`. The pages are this repository's Markdown files, where they are.
 
-The list under "Documentation" in README.md is the navigation: a page that is not in it fails the build, as does a link
-or an anchor that leads nowhere.
+The list under "Documentation" in README.md is the navigation, the table of alerts in docs/service-quality.md that of
+the runbooks: a page that is in neither fails the build, as does a link or an anchor that leads nowhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 project = "ModelService"
 extensions = ["myst_parser"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "examples/**.md"]
+include_patterns = ["*.md", "docs/**.md", "examples/**.md"]
 exclude_patterns = [".*", "build"]
 myst_heading_anchors = 4
 nitpicky = True
@@ -28,6 +28,9 @@ html_show_copyright = False
 
 def _with_navigation(_: Sphinx, name: str, source: list[str]) -> None:
     """Make a table of contents of each list under "Documentation", named by the heading above it."""
+    if name == "docs/service-quality":  # its alerts, each with a runbook
+        names = re.findall(r"^\| \[\w+\]\((runbooks/\w+)\.md\)", source[0], re.MULTILINE)
+        source[0] += "\n".join(["\n```{toctree}", ":hidden:", "", *names, "```", ""])
     if name != root_doc:
         return
     listed = source[0].partition("\n## Documentation\n")[2].partition("\n## ")[0]

@@ -90,6 +90,7 @@ OF_LEADER = OF_OPERATOR | {"pod": "operator-1", "instance": "10.0.0.1:8080"}
 OF_STANDBY = OF_OPERATOR | {"pod": "operator-2", "instance": "10.0.0.2:8080"}
 OF_MODEL = {"namespace": "ml", "name": "nlp"}
 OF_IDLE_MODEL = {"namespace": "ml", "name": "idle"}
+OF_WATCHED_MODEL = {"namespace": "ml", "name": "watched"}
 
 
 def series(metric: str, labels: dict[str, str], **more: str) -> str:
@@ -140,7 +141,8 @@ STORIES = {
     "ModelServiceStalled": Story({condition("Stalled"): "1x60"}, 10, OF_MODEL),
 }
 
-# One operator leads and one stands by, one model serves and one was scaled to zero; some conflicts are daily life.
+# One operator leads and one stands by, one model serves and one was scaled to zero; some conflicts are daily life. One
+# model is down, but it has promised something and so has alerts of its own.
 HEALTHY = {
     leader("leading"): "1x60",
     standby("leading"): "0x60",
@@ -158,6 +160,10 @@ HEALTHY = {
     condition("Available", OF_IDLE_MODEL): "0x60",
     condition("Stalled", OF_IDLE_MODEL): "0x60",
     wanted(OF_IDLE_MODEL): "0x60",
+    condition("Available", OF_WATCHED_MODEL): "0x60",
+    condition("Stalled", OF_WATCHED_MODEL): "0x60",
+    wanted(OF_WATCHED_MODEL): "2x60",
+    'slo:objective:ratio{namespace="ml", modelservice="watched"}': "0.999x60",
 }
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 NAME = "m"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_OPTIONAL = ("servicemonitors", "monitoring.coreos.com")
+_GROUP = "monitoring.coreos.com"
+_OPTIONAL = ("servicemonitors", "prometheusrules")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Step:
 
 
 async def _create(admin: Admin, namespace: str) -> None:
-    spec = {"model": {"uri": "file:///models/one"}, "replicas": 2}
+    slo = {"objectives": [{"name": "availability", "target": "99.9%"}]}
+    spec = {"model": {"uri": "file:///models/one"}, "replicas": 2, "slo": slo}
     await admin.create(services(namespace), model_service(NAME, spec))
 
 
@@ -61,15 +63,18 @@ async def _return(admin: Admin, namespace: str) -> None:
 
 
 async def _appear(admin: Admin) -> None:
-    manifest = await asyncio.to_thread(definition(*_OPTIONAL).read_text)
-    await admin.apply(f"{_DEFINITIONS}/{'.'.join(_OPTIONAL)}", yaml.safe_load(manifest))
+    for plural in _OPTIONAL:
+        manifest = await asyncio.to_thread(definition(plural, _GROUP).read_text)
+        await admin.apply(f"{_DEFINITIONS}/{plural}.{_GROUP}", yaml.safe_load(manifest))
 
 
 async def _vanish(admin: Admin) -> None:
-    path = f"{_DEFINITIONS}/{'.'.join(_OPTIONAL)}"
-    await admin.delete(path)
-    while await admin.exists(path):  # noqa: ASYNC110 (it goes when all that it defines is gone)
-        await asyncio.sleep(0.1)
+    paths = [f"{_DEFINITIONS}/{plural}.{_GROUP}" for plural in _OPTIONAL]
+    for path in paths:
+        await admin.delete(path)
+    for path in paths:
+        while await admin.exists(path):  # noqa: ASYNC110 (it goes when all that it defines is gone)
+            await asyncio.sleep(0.1)
 
 
 async def _delete(admin: Admin, namespace: str) -> None:

@@ -23,6 +23,7 @@ _CHILDREN = {
     "Service": "/api/v1/services",
     "Pod": "/api/v1/pods",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/servicemonitors",
+    "PrometheusRule": "/apis/monitoring.coreos.com/v1/prometheusrules",
 }
 _SERVICES = "/apis/modelservice.dev/v1alpha1/modelservices"
 _LABELLED = "?labelSelector=modelservice.dev%2Fname"

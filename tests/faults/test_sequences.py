@@ -67,6 +67,7 @@ _FIELDS: dict[str, list[Any]] = {
     "resources.requests.cpu": [None, "1", "1000m", "500m"],
     "resources.limits.memory": [None, "1Gi", "1024Mi", "2Gi"],
     "startupTimeout": [None, "10m", "1m"],
+    "slo": [None, {"objectives": [{"name": "latency", "target": "99%", "threshold": "300ms"}]}],
     "service.type": [None, "ClusterIP", "NodePort"],
     "service.annotations": [None, {"example.com/a": "1"}, {"example.com/a": "2"}],
     "podTemplate.metadata.labels": [None, {"team": "a"}, {"team": "b"}],
