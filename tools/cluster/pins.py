@@ -161,13 +161,23 @@ TOOLS: dict[str, Tool] = {
     )
 }
 
-# Definitions of optional APIs, which come with the source of a tool: the tool, its Go module, a folder in that.
+# Definitions of other people's APIs, which come with the source of who serves them: the folder under modules/ that pins
+# it, its Go module, the file in that.
 DEFINITIONS: dict[str, tuple[str, str, str]] = {
     "monitoring.coreos.com": (
         "prometheus-operator",
         "github.com/prometheus-operator/prometheus-operator",
-        "example/prometheus-operator-crd",
+        "example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml",
     ),
+    "argoproj.io": ("gitops", "github.com/argoproj/argo-cd/v3", "manifests/crds/{singular}-crd.yaml"),
+    **{
+        f"{api}.toolkit.fluxcd.io": (
+            "gitops",
+            f"github.com/fluxcd/{api}-controller",
+            f"config/crd/bases/{api}.toolkit.fluxcd.io_{{plural}}.yaml",
+        )
+        for api in ("helm", "kustomize", "source")
+    },
 }
 
 FOR_CONTROLPLANE = ("etcd", "kube-apiserver", "kubectl")
