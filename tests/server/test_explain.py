@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import waiting
 from server.support import Answer, Connection, Server, column, echo_directory, mlp_directory, running, until
 
 if TYPE_CHECKING:
@@ -175,4 +176,7 @@ async def test_one_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         answer = await asyncio.to_thread(server.post, EXPLAIN, steps(ENDLESS))
         assert answer.status == 504
         assert answer.json["error"] == "The explanation was not ready within 0.3 seconds."
-        assert (await asyncio.to_thread(server.post, EXPLAIN, steps(1))).status == 200, "the thread is free again"
+        # On a busy machine a short one may be late, too, but not each time once the thread is free.
+        await asyncio.to_thread(
+            waiting.until, lambda: server.post(EXPLAIN, steps(1)).status == 200, "a short one is answered again"
+        )
