@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 NAMESPACE = "bench"
-CHILDREN = 4  # of each service: a line of the ledger, a Deployment, the Service and that of the metrics
+# Of each service: a line of the ledger, a Deployment, the Service and that of the metrics, a budget, a network policy.
+CHILDREN = 6
 
 _CHILDREN_KEYS = tuple(
-    f"/registry/{kind}/{NAMESPACE}/" for kind in ("controllerrevisions", "deployments", "services/specs")
+    f"/registry/{kind}/{NAMESPACE}/"
+    for kind in ("controllerrevisions", "deployments", "services/specs", "poddisruptionbudgets", "networkpolicies")
 )
 _SERVICES_KEYS = f"/registry/modelservice.dev/modelservices/{NAMESPACE}/"
 _TICKS = os.sysconf("SC_CLK_TCK")

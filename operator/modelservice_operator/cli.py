@@ -42,6 +42,8 @@ KINDS = Kinds(
         resources.DEPLOYMENTS,
         resources.SERVICES,
         resources.PODS,
+        resources.POD_DISRUPTION_BUDGETS,
+        resources.NETWORK_POLICIES,
     ),
     optional=(resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES),
     label=names.NAME,

@@ -63,6 +63,10 @@ class Monitoring(Block):
     """Where an alert says that the dashboard of its service is; {namespace} and {name} stand for those of the service.
     Empty: it does not say."""
 
+    namespaces: tuple[str, ...] = ()
+    """Names of the namespaces from which the NetworkPolicies of the services let metrics be read. Empty: from
+    everywhere."""
+
     annotations: bool = True
     """Mark what is to be scraped with prometheus.io annotations. Turn one of the two off where the same Prometheus
     follows both, as it would count everything twice."""

@@ -30,6 +30,8 @@ class Children:
     pins: ByName
     deployments: ByName
     services: ByName
+    budgets: ByName
+    policies: ByName
     service_monitors: ByName
     prometheus_rules: ByName
     pods: ByName

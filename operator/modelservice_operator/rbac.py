@@ -94,6 +94,16 @@ def rules(installation: str) -> tuple[Rule, ...]:
         Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP_AND_REMOVE),
         Rule("The Services in front of the pods, which go with their ModelService only.", (resources.SERVICES,), _KEEP),
         Rule(
+            "How many of the pods that serve must stay when a node is emptied; there is always one.",
+            (resources.POD_DISRUPTION_BUDGETS,),
+            _KEEP,
+        ),
+        Rule(
+            "Who may connect to the pods; removed where spec.security.networkPolicy.enabled is false.",
+            (resources.NETWORK_POLICIES,),
+            _KEEP_AND_REMOVE,
+        ),
+        Rule(
             "Why a pod does not come up, in the words of the scheduler and the kubelet.",
             (resources.PODS,),
             ("list", "watch"),

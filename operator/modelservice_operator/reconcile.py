@@ -20,6 +20,8 @@ from modelservice_operator.kube.resources import (
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     NAMESPACES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     PROMETHEUS_RULES,
     SERVICE_MONITORS,
@@ -30,6 +32,8 @@ from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
 from modelservice_operator.render import children as render
+from modelservice_operator.render.disruption_budget import disruption_budget
+from modelservice_operator.render.network_policy import network_policy
 from modelservice_operator.render.pod import speaks_tls
 from modelservice_operator.report import changes, says, status
 from modelservice_operator.rollout.plan import (
@@ -45,7 +49,7 @@ from modelservice_operator.rollout.plan import (
 from modelservice_operator.rollout.situation import Entry, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from modelservice_operator.config import Config
     from modelservice_operator.engine.apis import OptionalApis
@@ -156,13 +160,14 @@ class Reconciler:
             pins=own(CONFIG_MAPS),
             deployments=own(DEPLOYMENTS),
             services=own(SERVICES),
+            budgets=own(POD_DISRUPTION_BUDGETS),
+            policies=own(NETWORK_POLICIES),
             service_monitors=own(SERVICE_MONITORS),
             prometheus_rules=own(PROMETHEUS_RULES),
             pods=self._store.children(key, PODS),
         )
 
-    # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods; the rest
-    #    comes last, so that whatever stands in its way does not stand in theirs
+    # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods, the rest
 
     async def _apply(self, seen: Seen, plan: Plan) -> bool:
         """Write what the plan asks for; return whether that is ground for another plan."""
@@ -174,14 +179,17 @@ class Reconciler:
         if await self._pin(seen):
             return True
         await self._apply_service(seen, plan)
-        await self._apply_deployments(seen, plan)
-        if frozenset(plan.traffic) != seen.situation.traffic:
-            return True
-        await self._collect(seen)
-        await self._apply_metrics_service(seen)
-        await self._hold_replicas(seen)
-        await self._apply_optional(seen)
-        return False
+        is_moving = frozenset(plan.traffic) != seen.situation.traffic
+        rest = (
+            lambda: self._collect(seen),
+            lambda: self._apply_metrics_service(seen),
+            lambda: self._apply_budget(seen, plan),
+            lambda: self._apply_policy(seen, plan),
+            lambda: self._apply_optional(seen),
+            lambda: self._hold_replicas(seen),
+        )
+        await _each(lambda: self._apply_deployments(seen, plan), *(() if is_moving else rest))
+        return is_moving
 
     async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge) -> None:
         match line:
@@ -243,6 +251,22 @@ class Reconciler:
         annotated = self._config.monitoring.annotations
         manifest = render.metrics_service(seen.namespace, seen.name, seen.spec, annotated=annotated)
         await self._ensure(seen, manifest, seen.children.services)
+
+    async def _apply_budget(self, seen: Seen, plan: Plan) -> None:
+        manifest = disruption_budget(seen.namespace, seen.name, seen.situation.replicas, plan.traffic)
+        await self._ensure(seen, manifest, seen.children.budgets)
+
+    async def _apply_policy(self, seen: Seen, plan: Plan) -> None:
+        """Have it for the revisions that have pods, and for the desired one, before it has some."""
+        assert seen.spec is not None  # noqa: S101 - as above
+        of_pods = {*seen.children.deployments, *plan.replicas, seen.situation.desired}
+        revisions = [seen.situation.entry(name) or _from_deployment(seen, name) for name in of_pods]
+        scrapers = self._config.monitoring.namespaces
+        live = seen.children.policies
+        if (manifest := network_policy(seen.namespace, seen.name, seen.spec, revisions, scrapers)) is not None:
+            await self._ensure(seen, manifest, live)
+        elif seen.name in live:
+            await self._applier.remove(live[seen.name])
 
     async def _apply_optional(self, seen: Seen) -> None:
         """What the cluster cannot have is left out, which is no error: every service is looked at when it can."""
@@ -331,6 +355,18 @@ class Reconciler:
 
     def _now(self) -> str:
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def _each(*parts: Callable[[], Awaitable[None]]) -> None:
+    """Do every part, whatever is refused to another; raise what was refused first."""
+    refused: list[NameConflictError | TerminalError] = []
+    for part in parts:
+        try:
+            await part()
+        except (NameConflictError, TerminalError) as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 def _can_plan(seen: Seen) -> bool:

@@ -19,7 +19,7 @@ def test_no_write_is_wasted() -> None:
     )
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout.splitlines()[-1])
-    assert numbers["children"] == 4
+    assert numbers["children"] == 6
     assert numbers["writes_per_service"] <= numbers["children"] + 2
     assert numbers["reads_per_service"] == 0
     assert numbers["restart_writes"] == 0

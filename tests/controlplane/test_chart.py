@@ -132,8 +132,8 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
     rendered = offline.manifests(
         f"--set-json=accelerators={json.dumps(accelerators)}",
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
-        "--set=monitoring.labels.release=prometheus,monitoring.annotations=false",
         "--set=limits.images={registry.example.com/**}",
+        "--set=monitoring.labels.release=prometheus,monitoring.annotations=false,monitoring.namespaces={prometheus}",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
     assert written == {
@@ -141,7 +141,12 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "images": {"server": "registry.example.com/server:1.2"},
         "accelerators": accelerators,
         "limits": {"images": ["registry.example.com/**"]},
-        "monitoring": {"labels": {"release": "prometheus"}, "serviceMonitors": True, "annotations": False},
+        "monitoring": {
+            "labels": {"release": "prometheus"},
+            "serviceMonitors": True,
+            "annotations": False,
+            "namespaces": ["prometheus", "operators"],
+        },
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
 
@@ -283,6 +288,8 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("watch", ":pods"),
         ("create", "events.k8s.io:events"),
         ("get", "coordination.k8s.io:leases"),
+        ("patch", "policy:poddisruptionbudgets"),
+        ("delete", "networking.k8s.io:networkpolicies"),
         ("patch", "monitoring.coreos.com:servicemonitors"),
         ("list", "apiextensions.k8s.io:customresourcedefinitions"),
     }
@@ -297,6 +304,8 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("create", ":pods"),
         ("delete", ":pods"),
         ("create", ":pods/exec"),
+        ("create", ":pods/eviction"),
+        ("delete", "policy:poddisruptionbudgets"),
         ("get", ":nodes"),
         ("create", ":serviceaccounts/token"),
         ("patch", "apiextensions.k8s.io:customresourcedefinitions"),

@@ -18,6 +18,7 @@ NAME = "m"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GROUP = "monitoring.coreos.com"
 _OPTIONAL = ("servicemonitors", "prometheusrules")
+_OPEN = {"spec": {"service": {"type": "NodePort"}, "security": {"networkPolicy": {"enabled": False}}}}
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ async def _scale(admin: Admin, namespace: str) -> None:
 
 
 async def _open(admin: Admin, namespace: str) -> None:
-    await admin.merge(services(namespace, NAME), {"spec": {"service": {"type": "NodePort"}}})
+    await admin.merge(services(namespace, NAME), _OPEN)
 
 
 async def _return(admin: Admin, namespace: str) -> None:
-    await admin.merge(services(namespace, NAME), {"spec": {"model": {"uri": "file:///models/one"}}})
+    back = {"model": {"uri": "file:///models/one"}, "security": None}
+    await admin.merge(services(namespace, NAME), {"spec": back})
 
 
 async def _appear(admin: Admin) -> None:

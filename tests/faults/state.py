@@ -21,6 +21,8 @@ _CHILDREN = {
     "ConfigMap": "/api/v1/configmaps",
     "Deployment": "/apis/apps/v1/deployments",
     "Service": "/api/v1/services",
+    "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "Pod": "/api/v1/pods",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/servicemonitors",
     "PrometheusRule": "/apis/monitoring.coreos.com/v1/prometheusrules",
@@ -104,6 +106,8 @@ def _child(kind: str, body: Body) -> Body:
     kept = body | {"metadata": metadata}
     if kind == "Deployment":
         kept["status"] = {name: body.get("status", {}).get(name, 0) for name in _COUNTS}
+    if kind == "PodDisruptionBudget":
+        kept.pop("status")  # what its controller counts, at its own pace
     if kind == "Service":
         given = {"clusterIP", "clusterIPs", "healthCheckNodePort"}
         kept["spec"] = {name: value for name, value in body["spec"].items() if name not in given}

@@ -70,6 +70,7 @@ _FIELDS: dict[str, list[Any]] = {
     "slo": [None, {"objectives": [{"name": "latency", "target": "99%", "threshold": "300ms"}]}],
     "service.type": [None, "ClusterIP", "NodePort"],
     "service.annotations": [None, {"example.com/a": "1"}, {"example.com/a": "2"}],
+    "security.networkPolicy": [None, {"enabled": False}, {"allowFrom": [{"podSelector": {}}], "egress": "Restricted"}],
     "podTemplate.metadata.labels": [None, {"team": "a"}, {"team": "b"}],
     "podTemplate.metadata.annotations": [None, {"example.com/a": "1"}],
     "podTemplate.spec": [None, {"nodeSelector": {"kubernetes.io/os": "linux"}}, {"terminationGracePeriodSeconds": 99}],
@@ -137,7 +138,8 @@ def mended(spec: Spec) -> Spec:
 
 def children(state: State) -> State:
     """Return what the operator has made, the ledger's and the pins' history left aside."""
-    return {name: body for name, body in state.items() if name.split()[0] in {"Deployment", "Service", "pods"}}
+    kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "pods"}
+    return {name: body for name, body in state.items() if name.split()[0] in kinds}
 
 
 def shown(state: State) -> State:

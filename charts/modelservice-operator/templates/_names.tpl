@@ -36,8 +36,12 @@ accelerators:
   {{- toYaml .Values.accelerators | nindent 2 }}
 limits:
   {{- toYaml .Values.limits | nindent 2 }}
+{{- $monitoring := deepCopy .Values.monitoring }}
+{{- if $monitoring.namespaces }}
+{{- $_ := set $monitoring "namespaces" (append $monitoring.namespaces .Release.Namespace | uniq) }}
+{{- end }}
 monitoring:
-  {{- toYaml .Values.monitoring | nindent 2 }}
+  {{- toYaml $monitoring | nindent 2 }}
 {{- end -}}
 
 {{- define "operator.image" -}}

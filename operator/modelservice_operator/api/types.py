@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -477,6 +478,82 @@ class Tls(Block):
     kubernetes.io/tls has them. A renewed certificate needs no new pods."""
 
 
+class LabelSelector(Block):
+    """What has these labels; everything, where none are given."""
+
+    match_labels: Annotated[Mapping[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """Labels and their values."""
+
+
+def _is_range(text: str) -> bool:
+    address, _, bits = text.partition("/")
+    try:
+        ipaddress.ip_network(f"{address}/{int(bits)}", strict=False)
+    except ValueError:
+        return False
+    return bits.isdecimal()
+
+
+class IpBlock(Block):
+    """A range of addresses."""
+
+    cidr: Annotated[
+        str,
+        Field(max_length=43),
+        Rule(
+            message="must be a range of addresses such as 10.0.0.0/8 or fd00::/8", cel="isCIDR(self)", holds=_is_range
+        ),
+    ]
+    """The range, such as 10.0.0.0/8."""
+
+
+class NetworkPolicyPeer(Block):
+    """Who may connect, as in the `from` of a NetworkPolicy."""
+
+    pod_selector: LabelSelector | None = None
+    """Pods: of this namespace, or of those of namespaceSelector."""
+
+    namespace_selector: LabelSelector | None = None
+    """Namespaces: all their pods, or those of podSelector."""
+
+    ip_block: IpBlock | None = None
+    """Addresses outside of the cluster."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give podSelector, namespaceSelector or both, or else ipBlock",
+            cel="has(self.ipBlock) != (has(self.podSelector) || has(self.namespaceSelector))",
+            holds=lambda peer: (
+                (peer.ip_block is None) != (peer.pod_selector is None and peer.namespace_selector is None)
+            ),
+        ),
+    )
+
+
+class Egress(StrEnum):
+    """Where pods may connect to."""
+
+    OPEN = "Open"
+    RESTRICTED = "Restricted"
+
+
+class NetworkPolicy(Block):
+    """Who may connect to the pods and where they may connect to, where the cluster's network enforces it."""
+
+    enabled: StrictBool = True
+    """Whether there is a NetworkPolicy. It lets nobody in but to the ports that the pods declare, and to their metrics
+    from the namespaces that the administrator names."""
+
+    allow_from: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=32)] = ()
+    """Who may connect to the pods' ports, other than that of the metrics. Without it everybody."""
+
+    egress: Egress = Egress.OPEN
+    """Where the pods may connect to. `Restricted`: to DNS, and for a model that is fetched over the network, to port
+    443 and the port of its uri, anywhere. What else they need is for NetworkPolicies of your own, which add to this."""
+
+
 class Security(Block):
     """Who may ask the model, and over what."""
 
@@ -486,6 +563,10 @@ class Security(Block):
     tls: Tls | None = None
     """Has the serving port speak HTTPS. Without it plain HTTP. While it is added or removed, pods of both kinds answer:
     let clients go to a second ModelService meanwhile, where that matters."""
+
+    network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy)
+    """Who may connect to the pods and where they may connect to, where the cluster's network enforces it. A change
+    rolls no pods."""
 
 
 class Rollout(Block):
@@ -598,7 +679,7 @@ class ModelServiceSpec(Block):
     """Overlay on the rendered pods, for what has no field of its own."""
 
     security: Security = Field(default_factory=Security)
-    """Who may ask the model, and over what. Probes and metrics have a port of their own, which stays open and plain."""
+    """Who may ask the model, and over what. Probes and metrics have a port of their own, without tokens or TLS."""
 
     replicas: Annotated[int, _whole(0, 2**31 - 1)] | None = None
     """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it: absent means the number that

@@ -68,7 +68,9 @@ DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, metadata_only=True)
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 PODS = Resource("", "v1", "Pod", "pods")
+POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PROMETHEUS_AGENTS = Resource("monitoring.coreos.com", "v1alpha1", "PrometheusAgent", "prometheusagents")
 PROMETHEUSES = Resource("monitoring.coreos.com", "v1", "Prometheus", "prometheuses")
 SERVICES = Resource("", "v1", "Service", "services")
@@ -83,7 +85,7 @@ _KNOWN = {
     (known.api_version, known.kind): known
     for known in (
         *(MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES),
-        *(SERVICE_MONITORS, PROMETHEUS_RULES),
+        *(POD_DISRUPTION_BUDGETS, NETWORK_POLICIES, SERVICE_MONITORS, PROMETHEUS_RULES),
     )
 }
 

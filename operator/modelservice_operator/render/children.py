@@ -75,7 +75,7 @@ def service(
         "metadata": child_metadata(namespace, name, name, {}, spec.service.annotations),
         "spec": {
             "type": spec.service.type.value,
-            "selector": {names.NAME: name} | _narrowed(traffic),
+            "selector": traffic_selector(name, traffic),
             "ports": [
                 {"name": names.HTTP_PORT, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP", **protocol}
             ],
@@ -106,6 +106,18 @@ def metrics_service(namespace: str, service: str, spec: ModelServiceSpec, *, ann
     }
 
 
+def traffic_selector(service: str, traffic: tuple[str, ...]) -> dict[str, str]:
+    """Return the labels of the pods that carry traffic: those of two revisions, of one, or of none."""
+    own = {names.NAME: service}
+    match traffic:
+        case ():
+            return own | {names.REVISION: names.NO_REVISION}
+        case (revision,):
+            return own | {names.REVISION: revision}
+        case _:
+            return own
+
+
 def child_metadata(
     namespace: str, service: str, name: str, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None
 ) -> Body:
@@ -116,17 +128,6 @@ def child_metadata(
         "labels": dict(labels) | names.service_labels(service),
         **({"annotations": dict(annotations)} if annotations else {}),
     }
-
-
-def _narrowed(traffic: tuple[str, ...]) -> dict[str, str]:
-    """Two revisions share the traffic behind the service's own label, one is named, none is said to be none."""
-    match traffic:
-        case ():
-            return {names.REVISION: names.NO_REVISION}
-        case (revision,):
-            return {names.REVISION: revision}
-        case _:
-            return {}
 
 
 def _strategy(entry: Entry) -> Body:

@@ -11,10 +11,10 @@ from modelservice_operator.api import ModelServiceSpec, canonical
 # Every field of the spec stands in exactly one of the three; a test compares them with the types.
 POD_SHAPING = frozenset(
     {"model", "runtime", "precision", "serving", "explain"}
-    | {"accelerator", "resources", "startupTimeout", "podTemplate", "security"}
+    | {"accelerator", "resources", "startupTimeout", "podTemplate"}
 )
 LIVE = frozenset({"service", "replicas", "rollout"})
-MIXED = frozenset({"slo"})  # live but for its thresholds, up to which the server counts exactly
+MIXED = frozenset({"slo", "security"})  # pod-shaping: thresholds, as the server counts up to them; live: networkPolicy
 
 # Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.
 _ALPHABET = "bcdfghjkmnpqrstvwxz2456789"
@@ -27,9 +27,12 @@ def shape(spec: ModelServiceSpec, restart: str) -> dict[str, Any]:
     Values equal to defaults are dropped, so that neither a default that is written out nor a new field of a later
     version makes a revision. `restart` is the token of the restart annotation, which makes one on purpose.
     """
-    shaping = {field: value for field, value in canonical(spec).items() if field in POD_SHAPING}
+    given = canonical(spec)
+    shaping = {field: value for field, value in given.items() if field in POD_SHAPING}
+    security = {field: value for field, value in given.get("security", {}).items() if field != "networkPolicy"}
     thresholds = [str(threshold) for threshold in spec.slo.thresholds] if spec.slo else []
-    return shaping | ({"thresholds": thresholds} if thresholds else {}) | ({"restart": restart} if restart else {})
+    mixed = {"security": security, "thresholds": thresholds, "restart": restart}
+    return shaping | {field: value for field, value in mixed.items() if value}
 
 
 def revision_name(service: str, shaping: dict[str, Any]) -> str:

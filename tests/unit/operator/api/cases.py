@@ -79,6 +79,21 @@ VALID: dict[str, Spec] = {
     "tokens and a certificate": spec(
         security={"auth": {"tokensSecretRef": {"name": "tokens"}}, "tls": {"secretRef": {"name": "digits-tls"}}}
     ),
+    "who may connect": spec(
+        runtime=CUSTOM,
+        security={
+            "networkPolicy": {
+                "enabled": True,
+                "egress": "Restricted",
+                "allowFrom": [
+                    {"podSelector": {}},
+                    {"namespaceSelector": {"matchLabels": {"team": "a"}}, "podSelector": {"matchLabels": {"a": ""}}},
+                    {"ipBlock": {"cidr": "192.168.0.1/16"}},
+                    {"ipBlock": {"cidr": "fd00::/8"}},
+                ],
+            }
+        },
+    ),
     "security of a custom server, which is none": spec(runtime=CUSTOM, security={}),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
     "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
@@ -237,6 +252,29 @@ INVALID: dict[str, Invalid] = {
         spec(runtime=CUSTOM, slo=objectives({"name": "availability", "target": "99%"})),
         "spec",
         "slo is for the Torch runtime; remove it",
+    ),
+    "nobody in particular": Invalid(
+        spec(security={"networkPolicy": {"allowFrom": [{}]}}),
+        "spec.security.networkPolicy.allowFrom[0]",
+        "give podSelector, namespaceSelector or both, or else ipBlock",
+    ),
+    "pods that are addresses": Invalid(
+        spec(security={"networkPolicy": {"allowFrom": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}}),
+        "spec.security.networkPolicy.allowFrom[0]",
+        "give podSelector, namespaceSelector or both, or else ipBlock",
+    ),
+    "an address for a range": Invalid(
+        spec(security={"networkPolicy": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.1"}}]}}),
+        "spec.security.networkPolicy.allowFrom[0].ipBlock.cidr",
+        "must be a range of addresses such as 10.0.0.0/8 or fd00::/8",
+    ),
+    "a range that is none": Invalid(
+        spec(security={"networkPolicy": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.0/33"}}]}}),
+        "spec.security.networkPolicy.allowFrom[0].ipBlock.cidr",
+        "must be a range of addresses such as 10.0.0.0/8 or fd00::/8",
+    ),
+    "egress that is none": Invalid(
+        spec(security={"networkPolicy": {"egress": "Closed"}}), "spec.security.networkPolicy.egress"
     ),
     "a digest that nobody can check": Invalid(
         spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),

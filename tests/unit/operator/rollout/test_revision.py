@@ -57,6 +57,7 @@ def test_the_name_of_a_revision_never_changes_for_a_spec() -> None:
         {"serving": {"maxBatchSize": 64, "maxBatchDelay": "0ms", "maxQueue": 256, "requestTimeout": "10000ms"}},
         {"resources": {"requests": {}, "limits": {}}, "podTemplate": {"metadata": {"labels": {}}, "spec": {}}},
         {"security": {}},
+        {"security": {"networkPolicy": {"allowFrom": [{"podSelector": {}}], "egress": "Restricted"}}},
     ],
 )
 def test_live_fields_and_defaults_that_are_written_out_make_no_revision(same: dict[str, Any]) -> None:
@@ -102,6 +103,11 @@ def test_two_notations_of_one_wish_are_one_revision(one: dict[str, Any], other: 
 )
 def test_every_pod_shaping_field_makes_a_revision(other: dict[str, Any]) -> None:
     assert revision_of(**other) != revision_of()
+
+
+def test_a_live_field_beside_a_pod_shaping_one_makes_no_other_revision() -> None:
+    tls = {"tls": {"secretRef": {"name": "a"}}}
+    assert revision_of(security=tls) == revision_of(security=tls | {"networkPolicy": {"enabled": False}})
 
 
 def test_a_restart_token_makes_a_revision_on_purpose() -> None:
