@@ -148,7 +148,8 @@ def outdated(seen: Seen, config: Config) -> str:
 def _situation(name: str, children: Children) -> Situation:
     """Return what can be said without the spec: what serves is desired, and as many of it as were promised last."""
     lines = tuple(ledger.entry(body, children.pins) for body in children.revisions.values())
-    now = Situation(desired="", replicas=0, ledger=lines, workloads=_workloads(children))
+    has_service = name in children.services
+    now = Situation(desired="", replicas=0, ledger=lines, workloads=_workloads(children), has_service=has_service)
     now = replace(now, traffic=_traffic(now, children.services.get(name)))
     stable = now.stable.name if now.stable else ""
     return replace(now, desired=stable, replicas=_promised_last(stable, children.deployments))

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from modelservice_operator.kube.resources import Resource
 
 _READ = ("get", "list", "watch")
-_KEEP = (*_READ, "create", "patch")  # an apply that creates needs both of the last two
-_KEEP_AND_REMOVE = (*_KEEP, "delete")
+# An apply that creates needs both `create` and `patch`. Some clusters let only those give an object an owner who may
+# delete it, and one that is handed over gets an owner.
+_KEEP = (*_READ, "create", "patch", "delete")
 
 
 class Where(Enum):
@@ -89,19 +90,23 @@ def rules(installation: str) -> tuple[Rule, ...]:
         Rule(
             "The ledger of revisions and one Deployment for each.",
             (resources.CONTROLLER_REVISIONS, resources.DEPLOYMENTS),
-            _KEEP_AND_REMOVE,
+            _KEEP,
         ),
-        Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP_AND_REMOVE),
-        Rule("The Services in front of the pods, which go with their ModelService only.", (resources.SERVICES,), _KEEP),
+        Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP),
         Rule(
-            "How many of the pods that serve must stay when a node is emptied; there is always one.",
+            "The Services in front of the pods; to delete one is the right that taking it over asks for.",
+            (resources.SERVICES,),
+            _KEEP,
+        ),
+        Rule(
+            "How many of the pods that serve must stay when a node is emptied; to delete, as for Services.",
             (resources.POD_DISRUPTION_BUDGETS,),
             _KEEP,
         ),
         Rule(
             "Who may connect to the pods; removed where spec.security.networkPolicy.enabled is false.",
             (resources.NETWORK_POLICIES,),
-            _KEEP_AND_REMOVE,
+            _KEEP,
         ),
         Rule(
             "Why a pod does not come up, in the words of the scheduler and the kubelet.",
@@ -113,7 +118,7 @@ def rules(installation: str) -> tuple[Rule, ...]:
             "Where the Prometheus Operator is installed: a ServiceMonitor of each model, a PrometheusRule of each with "
             "objectives.",
             (resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES),
-            _KEEP_AND_REMOVE,
+            _KEEP,
         ),
         Rule(
             "Which labels and namespaces the cluster's Prometheus and Alertmanager objects select, so that ours get "

@@ -47,6 +47,7 @@ from modelservice_operator.rollout.plan import (
     removable,
 )
 from modelservice_operator.rollout.situation import Entry, Verdict
+from modelservice_operator.takeover import Takeover
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from modelservice_operator.engine.neighbours import Neighbours
     from modelservice_operator.engine.recorder import Recorder
     from modelservice_operator.engine.surroundings import Surroundings
+    from modelservice_operator.observe import ByName
 
 Body = dict[str, Any]
 
@@ -95,6 +97,7 @@ class Reconciler:
         self._clock = clock
         self._gauges = Gauges()
         self._left_alone: dict[Key, tuple[int, datetime]] = {}  # since when this generation has been somebody else's
+        self._takeover = Takeover(applier, clock)
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
 
     async def __call__(self, key: Key) -> timedelta | None:
@@ -103,6 +106,7 @@ class Reconciler:
         if service is None or "deletionTimestamp" in service["metadata"]:
             self._gauges.forget(key)
             self._left_alone.pop(key, None)
+            self._takeover.forget(key)
             return None  # the garbage collector removes the children, also while no operator runs
         children = self._children(service)
         if keeper := await self._neighbours.keeper(kept_by(key.name, children)):
@@ -127,14 +131,15 @@ class Reconciler:
                 if plan is not None:
                     moved = await self._apply(seen, plan)
             except NameConflictError as error:
-                problem = Problem(Reason.NAME_CONFLICT, f"{error}.")
+                problem = await self._takeover.conflict(service, error)
             except TerminalError as error:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             children = self._children(service)  # with what was just written
             if not moved:
                 seen = observe(wish, children, self._config)
                 await self._report(seen, plan, problem)
-                return LOOK_AGAIN if problem is not None and problem != seen.problem else None
+                is_new = problem is not None and problem != seen.problem
+                return LOOK_AGAIN if is_new else self._takeover.goes_on_for(seen)
         return timedelta(0)
 
     def gauges(self) -> str:
@@ -178,14 +183,15 @@ class Reconciler:
             return True
         if await self._pin(seen):
             return True
-        await self._apply_service(seen, plan)
-        is_moving = frozenset(plan.traffic) != seen.situation.traffic
+        is_new = await self._apply_service(seen, plan)
+        is_moving = is_new or frozenset(plan.traffic) != seen.situation.traffic
         rest = (
             lambda: self._collect(seen),
             lambda: self._apply_metrics_service(seen),
             lambda: self._apply_budget(seen, plan),
             lambda: self._apply_policy(seen, plan),
             lambda: self._apply_optional(seen),
+            lambda: self._takeover.relieve(seen),
             lambda: self._hold_replicas(seen),
         )
         await _each(lambda: self._apply_deployments(seen, plan), *(() if is_moving else rest))
@@ -227,13 +233,19 @@ class Reconciler:
                 pinned = True
         return pinned
 
-    async def _apply_service(self, seen: Seen, plan: Plan) -> None:
+    async def _apply_service(self, seen: Seen, plan: Plan) -> bool:
+        """Tell whether it is only now ours. One that is handed over serves others' pods until ours may take traffic."""
         assert seen.spec is not None  # noqa: S101 - there is no plan without a spec
         stable = seen.situation.stable
         port = (_serving_port(stable) if stable else None) or seen.spec.runtime.port
         https = speaks_tls(stable.template) if stable else seen.spec.security.tls is not None
-        manifest = render.service(seen.namespace, seen.name, seen.spec, port, plan.traffic, https=https)
-        await self._ensure(seen, manifest, seen.children.services, conditional=True)
+        port_name = await self._takeover.port_name(seen, port, plan.traffic)
+        manifest = render.service(
+            seen.namespace, seen.name, seen.spec, port, plan.traffic, https=https, port_name=port_name
+        )
+        live, may_take_over = seen.children.services, bool(plan.traffic)
+        found = await self._ensure(seen, manifest, live, conditional=True, may_take_over=may_take_over)
+        return seen.name not in live and owns(seen.service, found)
 
     async def _apply_deployments(self, seen: Seen, plan: Plan) -> None:
         live, now = seen.children.deployments, seen.situation
@@ -298,10 +310,14 @@ class Reconciler:
             if name in dropped or name not in seen.children.revisions:
                 await self._applier.remove(body)
 
-    async def _ensure(self, seen: Seen, manifest: Body, live: Any, *, conditional: bool = False) -> None:  # noqa: ANN401
+    async def _ensure(
+        self, seen: Seen, manifest: Body, live: ByName, *, conditional: bool = False, may_take_over: bool = True
+    ) -> Body:
         known = live.get(manifest["metadata"]["name"])
         version = known["metadata"]["resourceVersion"] if known is not None and conditional else None
-        await self._applier.ensure(seen.service, manifest, known, precondition=version)
+        return await self._applier.ensure(
+            seen.service, manifest, known, precondition=version, may_take_over=may_take_over
+        )
 
     # -- what another installation keeps
 

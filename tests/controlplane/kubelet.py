@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kubernetes import client, config
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 State = dict[str, Any]
 DIGEST = "sha256:" + "1" * 64
 _TURN_SECONDS = 0.1
+_BEAT_SECONDS = 8.0
 
 
 def serving(digest: str = DIGEST) -> State:
@@ -55,15 +58,14 @@ class Kubelet:
         self._node, self._capacity = node, {"cpu": "64", "memory": "64Gi", "pods": "200"} | capacity
         self._stop = threading.Event()
         self._told: dict[str, State] = {}
+        self._beaten = 0.0
         self.state_of: Callable[[dict[str, str]], State | None] = lambda labels: serving()  # noqa: ARG005
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Kubelet]:
         """Add the node, keep its pods up, and take the node away at the end."""
         self._core.create_node({"metadata": {"name": self._node}})
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": None}
-        status = {"capacity": self._capacity, "allocatable": self._capacity, "conditions": [ready]}
-        self._core.patch_node_status(self._node, {"status": status})
+        self._beat()
         thread = threading.Thread(target=self._run, name=f"kubelet {self._node}")
         thread.start()
         try:
@@ -73,8 +75,18 @@ class Kubelet:
             thread.join()
             self._core.delete_node(self._node)
 
+    def _beat(self) -> None:
+        """Say that the node lives: the controller manager gives up one that it has not heard of for 50 seconds."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now}
+        status = {"capacity": self._capacity, "allocatable": self._capacity, "conditions": [ready]}
+        self._core.patch_node_status(self._node, {"status": status})
+        self._beaten = time.monotonic()
+
     def _run(self) -> None:
         while not self._stop.wait(_TURN_SECONDS):
+            if time.monotonic() - self._beaten > _BEAT_SECONDS:
+                self._beat()
             for pod in self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={self._node}").items:
                 # A pod may be gone by the time its turn comes.
                 with contextlib.suppress(ApiException):

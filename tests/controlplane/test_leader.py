@@ -191,6 +191,61 @@ async def test_a_leader_without_the_api_server_stops_writing_and_lives_on_as_a_s
         await asyncio.to_thread(recover, pair, sent)
 
 
+def test_two_installations_that_look_after_the_same_services_never_fight(
+    kubectl: Kubectl, control_plane: ControlPlane, namespace: str, processes: Callable[..., OperatorProcess]
+) -> None:
+    both = [processes(name, control_plane.kubeconfig, name) for name in ("blue", "green")]
+    for operator in both:
+        until(lambda operator=operator: operator.metric("leading") == 1, "each leads its own installation")  # type: ignore[misc]
+    pair = Pair(kubectl, namespace, both)
+    models = [f"m{number}" for number in range(6)]
+    for model in models:
+        pair.create(model)
+
+    def quiet() -> None:
+        until(lambda: all(operator.is_idle() for operator in both), "both have looked at everything")
+
+    def writes() -> int:
+        return sum(operator.writes() for operator in both)
+
+    def kept() -> dict[str, tuple[str, str]]:
+        """Return the version of every child and who keeps it."""
+        kinds = "controllerrevisions,deployments,services,poddisruptionbudgets,networkpolicies"
+        found = pair.all(kinds)
+        return {
+            f"{each['kind']} {each['metadata']['name']}": (
+                each["metadata"]["resourceVersion"],
+                each["metadata"]["labels"]["modelservice.dev/installation"],
+            )
+            for each in found
+        }
+
+    quiet()
+    until(lambda: len(kept()) == 6 * len(models), "every child is there")
+    before, sent = kept(), writes()
+    for look in range(5):
+        for model in models:
+            pair.kubectl("annotate", "--overwrite", "modelservice", model, f"look={look}")
+        quiet()
+    assert (kept(), writes()) == (before, sent)
+
+    def is_told(replicas: int) -> bool:
+        """Tell whether all are scaled and say so: each scaling is a generation."""
+        statuses = [pair.status(model)["observedGeneration"] for model in models]
+        return statuses == [pair.replicas(model) for model in models] == [replicas] * len(models)
+
+    for replicas in (2, 3):
+        sent = writes()
+        for model in models:
+            pair.kubectl("scale", "modelservice", model, f"--replicas={replicas}")
+        until(lambda replicas=replicas: is_told(replicas), "all are scaled")  # type: ignore[misc]
+        quiet()
+        assert writes() - sent == 3 * len(models)  # a Deployment, a budget, a status
+    assert {name: keeper for name, (_, keeper) in kept().items()} == {
+        name: keeper for name, (_, keeper) in before.items()
+    }
+
+
 def test_what_another_installation_keeps_is_left_alone_until_that_one_is_gone(
     kubectl: Kubectl, control_plane: ControlPlane, namespace: str, processes: Callable[..., OperatorProcess]
 ) -> None:

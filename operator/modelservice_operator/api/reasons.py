@@ -193,8 +193,8 @@ class Reason(_Meant):
         "NameConflict",
         "An object that the ModelService needs exists and belongs to somebody else.",
         (
-            "Give the ModelService another name, remove the object, or hand it over: `kubectl annotate KIND NAME "
-            "modelservice.dev/adopt=NAME`."
+            "Give the ModelService another name, remove the object, or hand it over with the command in the message; "
+            "[taking over](taking-over.md) tells what happens then."
         ),
     )
     MANAGED_BY_OTHER = (

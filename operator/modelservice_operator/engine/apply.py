@@ -37,11 +37,13 @@ _log = logging.getLogger(__name__)
 class NameConflictError(Exception):
     """The name of a child is taken by an object that belongs to somebody else."""
 
-    def __init__(self, resource: Resource, name: str, owner: str) -> None:
+    def __init__(self, resource: Resource, name: str, owner: str, *, is_free: bool = False) -> None:
         super().__init__(f"{resource.kind} {name!r} already exists and belongs to {owner}")
         self.resource = resource
         self.name = name
         self.owner = owner
+        self.is_free = is_free
+        """Whether nothing controls it, so that it can be handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +69,34 @@ class Applier:
         self._masks: dict[Key, dict[tuple[Resource, str], tuple[str | None, frozenset[Path]]]] = {}
         self._taken: dict[Key, set[tuple[Resource, str]]] = {}
 
-    async def ensure(self, owner: Body, manifest: Body, live: Body | None, *, precondition: str | None = None) -> Body:
+    async def ensure(
+        self,
+        owner: Body,
+        manifest: Body,
+        live: Body | None,
+        *,
+        precondition: str | None = None,
+        may_take_over: bool = True,
+    ) -> Body:
         """Make one child what the manifest says, and return the live object.
 
         `owner` is the service as it was read, `live` the child as the store has it (None: none known).
         `precondition` is the resourceVersion of `live` that the decision was made on, for writes that must not happen
         on a newer one (the ledger, traffic): `Conflict` then means observe again.
+        An object of the name that was handed over is left as it is unless we `may_take_over`.
         Raises `NameConflictError` when the name is taken by an object that is not ours.
         """
         key, wanted = _key(owner), _completed(manifest, owner, self._mark)
         if live is None or not owns(owner, live):
             # The store knows only what carries our label, and may be behind: who holds a name is known from a look.
             is_taken = live is not None or _child(wanted) in self._taken.get(key, ())
-            live = await self._look(wanted) if is_taken else None
+            live = await self.look(*_ref(wanted)) if is_taken else None
             if live is None:
                 return await self._create(key, wanted)
             if not owns(owner, live):
                 _check_adoption(owner, live)
+                if not may_take_over:
+                    return live
             elif not _has(live, self._mark):
                 self._store.upsert(resource_of(live), live)  # to be seen at the next look
                 raise AlreadyExists(f"Another installation has just made {live['kind']} {live['metadata']['name']!r}")
@@ -102,6 +115,13 @@ class Applier:
             return None
         self._store.upsert(resource, fresh)
         return fresh
+
+    async def look(self, resource: Resource, namespace: str, name: str) -> Body | None:
+        """Read an object that may be somebody else's, as the store knows none of those."""
+        try:
+            return await self._cluster.get(resource, namespace, name)
+        except NotFound:
+            return None
 
     async def remove(self, live: Body) -> None:
         """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
@@ -129,13 +149,6 @@ class Applier:
         """Drop what is remembered about the children of a service that is gone."""
         self._masks.pop(key, None)
         self._taken.pop(key, None)
-
-    async def _look(self, wanted: Body) -> Body | None:
-        metadata = wanted["metadata"]
-        try:
-            return await self._cluster.get(resource_of(wanted), metadata["namespace"], metadata["name"])
-        except NotFound:
-            return None
 
     def _holds(self, key: Key, wanted: Body, live: Body) -> bool:
         """Tell whether an apply would change nothing.
@@ -183,6 +196,16 @@ class Applier:
             self._masks[key].pop(_child(wanted), None)
 
 
+def is_handed_over(owner: Body, body: Body) -> bool:
+    """Tell whether whoever made an object has marked it as one for this service to take over."""
+    return bool((body["metadata"].get("annotations") or {}).get(ADOPT_ANNOTATION) == owner["metadata"]["name"])
+
+
+def is_free(body: Body) -> bool:
+    """Tell whether nothing controls an object."""
+    return _controller(body) is None
+
+
 def owns(owner: Body, body: Body) -> bool:
     """Tell whether an object is a child of exactly this service."""
     controller = _controller(body)
@@ -228,12 +251,12 @@ def _check_adoption(owner: Body, live: Body) -> None:
         )
     if controller is not None:
         raise NameConflictError(resource_of(live), metadata["name"], f"{controller['kind']} {controller['name']!r}")
-    if (metadata.get("annotations") or {}).get(ADOPT_ANNOTATION) != name:
+    if not is_handed_over(owner, live):
         writers = {
             entry["manager"]: None for entry in metadata.get("managedFields") or () if "subresource" not in entry
         }
         written_by = f" (it was written by {', '.join(writers)})" if writers else ""
-        raise NameConflictError(resource_of(live), metadata["name"], f"no {owner['kind']}{written_by}")
+        raise NameConflictError(resource_of(live), metadata["name"], f"no {owner['kind']}{written_by}", is_free=True)
 
 
 def _controller(body: Body) -> Body | None:
@@ -249,6 +272,10 @@ def _hash_of(body: Body) -> str | None:
 
 def _child(body: Body) -> tuple[Resource, str]:
     return resource_of(body), body["metadata"]["name"]
+
+
+def _ref(body: Body) -> tuple[Resource, str, str]:
+    return resource_of(body), body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 def _key(owner: Body) -> Key:

@@ -65,9 +65,17 @@ def deployment(namespace: str, service: str, entry: Entry, replicas: int, promis
 
 
 def service(
-    namespace: str, name: str, spec: ModelServiceSpec, port: int, traffic: tuple[str, ...], *, https: bool = False
+    namespace: str,
+    name: str,
+    spec: ModelServiceSpec,
+    port: int,
+    traffic: tuple[str, ...],
+    *,
+    https: bool = False,
+    port_name: str = names.HTTP_PORT,
 ) -> Body:
     """Return the Service that carries requests to the revisions in `traffic`: none, one, or exactly two."""
+    named = {"name": port_name} if port_name else {}
     protocol = {"appProtocol": "https"} if https else {}
     return {
         "apiVersion": "v1",
@@ -76,9 +84,7 @@ def service(
         "spec": {
             "type": spec.service.type.value,
             "selector": traffic_selector(name, traffic),
-            "ports": [
-                {"name": names.HTTP_PORT, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP", **protocol}
-            ],
+            "ports": [{**named, "port": port, "targetPort": names.HTTP_PORT, "protocol": "TCP", **protocol}],
         },
     }
 

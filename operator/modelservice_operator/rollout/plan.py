@@ -9,6 +9,7 @@ changed, so each call names one step, and a crash between two calls costs nothin
     any            any             ledger lost, a revision serves   adopt the serving revision as stable
     none yet       the first       none of its pods is ready        start it, other revisions to zero before
     none yet       the first       a pod is ready, or zero wanted   promote it
+    somebody's     the first       all promised pods are available  promote it, and take the traffic over
     stable         stable                                           hold the promised number, other revisions to zero
     stable         another         a third revision has pods        wait until they are gone
     stable         another         paused                           hold
@@ -153,9 +154,12 @@ def starts_the_first(seen: Situation) -> Plan | None:
         )
     if others := _others_with_pods(seen, desired.name):
         return Plan(Phase.WAITING, f"Waiting until the pods of revision {others[0]} are gone.")
-    if own.ready or seen.replicas == 0:
+    may_serve = own.ready if seen.has_service else _serving(seen, desired.name) >= seen.replicas
+    if may_serve or seen.replicas == 0:
         return _promote(seen, desired)
     message = f"Waiting for the first ready pod of revision {desired.name}."
+    if not seen.has_service:
+        message = f"What is handed over serves until all pods of revision {desired.name} are available."
     return Plan(Phase.STARTING, message, None, {desired.name: _allowed(seen, desired.name)})
 
 

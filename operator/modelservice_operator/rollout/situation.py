@@ -102,6 +102,7 @@ class Situation:
     workloads: dict[str, Workload] = field(default_factory=dict)
     traffic: frozenset[str] = frozenset()  # revisions that the live Service selects
     paused: bool = False
+    has_service: bool = True  # without, there is none yet, or another serves until this one takes it over
 
     def entry(self, name: str) -> Entry | None:
         """Return the ledger's entry of the revision `name`."""

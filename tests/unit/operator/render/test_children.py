@@ -100,6 +100,11 @@ def test_the_service_in_full() -> None:
     }
 
 
+def test_the_port_of_a_service_need_not_have_a_name() -> None:
+    (port,) = render.service("ml", "m", parsed(), 8080, ("m-1",), port_name="")["spec"]["ports"]
+    assert port == {"port": 8080, "targetPort": "http", "protocol": "TCP"}
+
+
 def test_a_service_of_servers_that_speak_tls_says_so() -> None:
     (port,) = render.service("ml", "m", parsed(), 8080, ("m-1",), https=True)["spec"]["ports"]
     (plain,) = service("m-1")["spec"]["ports"]

@@ -97,6 +97,8 @@ def test_a_custom_server_is_scraped_where_it_says(runtime: Body, asked: list[int
     [
         ("pvc://models/m", []),
         ("file:///models/m", []),
+        ("s3://models/m", [443]),
+        ("hf://org/m@v1.2", [443]),
         ("https://example.com/m.tar", [443]),
         ("https://example.com:8443/m.tar", [443, 8443]),
     ],

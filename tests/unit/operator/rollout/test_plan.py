@@ -7,6 +7,7 @@ from modelservice_operator.rollout.plan import (
     Adopt,
     Judge,
     Phase,
+    Plan,
     Record,
     collectable,
     decide,
@@ -61,6 +62,17 @@ def test_a_lost_pin_takes_no_pod_away() -> None:
 def test_the_first_ready_pod_of_the_first_revision_promotes_it() -> None:
     load = {"a": Workload(wanted=3, pods=3, ready=1)}
     assert decide(Situation("a", 3, (Entry("a", 1),), load)).ledger == Judge("a", Verdict.PROMOTED, 1)
+
+
+def test_what_is_handed_over_serves_until_all_promised_pods_are_available() -> None:
+    def look(**pods: int) -> Plan:
+        load = {"a": Workload(wanted=3, pods=3, **pods)}
+        return decide(Situation("a", 3, (Entry("a", 1),), load, has_service=False))
+
+    waiting = look(ready=3, available=2)
+    assert (waiting.ledger, waiting.traffic, waiting.replicas) == (None, (), {"a": 3})
+    assert "handed over" in waiting.message
+    assert look(ready=3, available=3).ledger == Judge("a", Verdict.PROMOTED, 1)
 
 
 def test_a_first_revision_that_was_replaced_before_it_served_leaves_before_the_next_starts() -> None:
