@@ -27,16 +27,18 @@ html_show_copyright = False
 
 
 def _with_navigation(_: Sphinx, name: str, source: list[str]) -> None:
-    """Make a table of contents of each list under "Documentation", named by the heading above it."""
-    if name == "docs/service-quality":  # its alerts, each with a runbook
-        names = re.findall(r"^\| \[\w+\]\((runbooks/\w+)\.md\)", source[0], re.MULTILINE)
-        source[0] += "\n".join(["\n```{toctree}", ":hidden:", "", *names, "```", ""])
-    if name != root_doc:
-        return
-    listed = source[0].partition("\n## Documentation\n")[2].partition("\n## ")[0]
-    for title, pages in re.findall(r"^### (.+)\n\n((?:.+\n)+)", listed, re.MULTILINE):
-        names = re.findall(r"^- \[.+?\]\((.+?)\.md\)", pages, re.MULTILINE)
-        source[0] += "\n".join(["\n```{toctree}", ":hidden:", f":caption: {title}", "", *names, "```", ""])
+    """Make tables of contents of the lists, named by the heading above and the words of the links."""
+    if name == root_doc:
+        listed = source[0].partition("\n## Documentation\n")[2].partition("\n## ")[0]
+        for title, pages in re.findall(r"^### (.+)\n\n((?:.+\n)+)", listed, re.MULTILINE):
+            source[0] += _contents(re.findall(r"^- \[(.+?)\]\((.+?)\.md\)", pages, re.MULTILINE), f":caption: {title}")
+    elif name == "docs/service-quality":
+        source[0] += _contents(re.findall(r"^\| \[(\w+)\]\((runbooks/\w+)\.md\)", source[0], re.MULTILINE))
+
+
+def _contents(links: list[tuple[str, str]], *options: str) -> str:
+    entries = [f"{title} <{page}>" for title, page in links]
+    return "\n".join(["\n```{toctree}", ":hidden:", *options, "", *entries, "```", ""])
 
 
 def setup(app: Sphinx) -> None:
