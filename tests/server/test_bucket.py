@@ -20,6 +20,7 @@ from model_server.fetch.patience import Patience
 from server.s3 import ACCESS_KEY, SECRET_KEY, Store, open_store
 from server.site import archive
 from server.support import PATIENCE_SECONDS
+from spoiler import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,26 +142,28 @@ def test_a_public_bucket_needs_no_credentials(store: Store, tmp_path: Path, monk
 
 
 def test_a_broken_connection_goes_on_at_the_byte_where_it_broke(store: Store, tmp_path: Path) -> None:
-    store.proxy.spoil("weights", "cut", at=1000, times=4)  # one per part: more in a row than are borne without a byte
-    fetch(parse_uri("s3://models/nlp/3"), options(tmp_path))
-    assert is_model(tmp_path / "to/current")
-    assert f"bytes={PART + 1000}-{2 * PART - 1}" in " ".join(store.gets())
+    store.put("steps", {"m/weights": os.urandom(5000)})
+    ends = (1000, 2000, 3000, 4000)  # more than are borne in a row without a byte
+    store.proxy.spoil(*(Fault("weights", "cut", at=end, times=1) for end in ends))
+    fetch(parse_uri("s3://steps/m"), options(tmp_path))
+    assert [asked.rpartition("=")[2] for asked in store.gets()] == [f"{start}-4999" for start in (0, *ends)]
 
 
 def test_a_connection_that_always_breaks_is_given_up(store: Store, tmp_path: Path) -> None:
-    store.proxy.spoil("weights", "cut", at=0)
+    store.proxy.spoil(Fault("weights", "cut", at=0))
     error = refusal(tmp_path)
     assert error.reason is Reason.UNREACHABLE
-    assert "could not be downloaded in 3 attempts" in error.message
+    said = r"could not be downloaded in 3 attempts: the connection broke after \d+ of 197608 bytes of weights"
+    assert re.search(said, error.message)
     store.proxy.spoil()
     fetch(parse_uri("s3://models/nlp/3"), options(tmp_path))
     assert is_model(tmp_path / "to/current")
 
 
 def test_a_store_that_is_down_is_asked_again(store: Store, tmp_path: Path) -> None:
-    store.proxy.spoil("", "503", times=2)
+    store.proxy.spoil(Fault("", "503", times=2))
     fetch(parse_uri("s3://models/nlp/3"), options(tmp_path))
-    store.proxy.spoil("", "503")
+    store.proxy.spoil(Fault("", "503"))
     assert "in 3 attempts: " in refusal(tmp_path / "again").message
 
 
@@ -175,7 +178,7 @@ def test_a_fetch_that_is_killed_leaves_what_the_next_one_goes_on_with(store: Sto
     parts = 2
     whole = os.urandom(parts * 16 * 1024 * 1024)
     store.put("large", {"m/weights": whole})
-    store.proxy.spoil("weights", "hold", at=16 * 1024 * 1024 - 1, times=1)  # one of the two never ends
+    store.proxy.spoil(Fault("weights", "hold", at=16 * 1024 * 1024 - 1, times=1))  # one of the two never ends
     run = command("s3://large/m", tmp_path)
     assert store.proxy.reached.wait(PATIENCE_SECONDS)
     record = tmp_path / "to/.downloads/partial"
@@ -194,8 +197,24 @@ def test_a_fetch_that_is_killed_leaves_what_the_next_one_goes_on_with(store: Sto
     assert len(store.gets()) == 1
 
 
+def test_a_crash_between_two_steps_of_keeping_a_download_costs_no_more_than_another(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        sys.exit(143)
+
+    for step in ("reach_the_disk", "publish"):  # before the model is in its place, and before it is noted what it was
+        with monkeypatch.context() as patched:
+            patched.setattr(f"model_server.fetch.cache.{step}", crash)
+            with pytest.raises(SystemExit):
+                fetch(parse_uri("s3://models/nlp/3"), options(tmp_path))
+    fetch(parse_uri("s3://models/nlp/3"), options(tmp_path))
+    assert is_model(tmp_path / "to/current")
+    assert len(store.gets()) == 10
+
+
 def test_a_fetch_that_is_asked_to_end_does_so_at_once(store: Store, tmp_path: Path) -> None:
-    store.proxy.spoil("weights", "hold", at=10)
+    store.proxy.spoil(Fault("weights", "hold", at=10))
     run = command("s3://models/nlp/3", tmp_path)
     assert store.proxy.reached.wait(PATIENCE_SECONDS)
     run.send_signal(signal.SIGTERM)
@@ -216,7 +235,7 @@ def command(uri: str, root: Path) -> subprocess.Popen[str]:
 
 
 def test_bytes_that_changed_on_the_way_are_not_used_and_come_anew(store: Store, tmp_path: Path) -> None:
-    store.proxy.spoil("weights", "flip", at=5, times=1)
+    store.proxy.spoil(Fault("weights", "flip", at=5, times=1))
     error = refusal(tmp_path)
     assert error.reason is Reason.DIGEST_MISMATCH
     assert "weights has another checksum" in error.message
@@ -228,7 +247,7 @@ def test_the_pin_covers_what_the_store_has_no_checksum_of(store: Store, tmp_path
     store.put("in-parts", {})
     store.put_in_parts("in-parts", "m/weights", [bytes(5 * 1024 * 1024), b"the end"])
     pin = fetch(parse_uri("s3://in-parts/m"), options(tmp_path / "good")).digest
-    store.proxy.spoil("weights", "flip", at=5, times=1)
+    store.proxy.spoil(Fault("weights", "flip", at=5, times=1))
     error = refusal(tmp_path, "s3://in-parts/m", pin=pin)
     assert error.reason is Reason.DIGEST_MISMATCH
     assert pin in error.message
@@ -237,7 +256,7 @@ def test_the_pin_covers_what_the_store_has_no_checksum_of(store: Store, tmp_path
 
 def test_an_object_that_changes_meanwhile_is_not_mixed(store: Store, tmp_path: Path) -> None:
     store.put("changing", {"m/weights": os.urandom(20 * PART)})
-    store.proxy.spoil("weights", "hold", at=0, times=transfer.THREADS)
+    store.proxy.spoil(Fault("weights", "hold", at=0, times=transfer.THREADS))
     error: list[ModelError] = []
     asking = threading.Thread(target=lambda: error.append(refusal(tmp_path, "s3://changing/m")))
     asking.start()
@@ -290,7 +309,7 @@ def test_another_service_finds_in_the_cache_what_one_has_brought(store: Store, t
 
 def test_pods_that_start_together_download_once(store: Store, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    store.proxy.spoil("weights", "hold", at=10, times=1)
+    store.proxy.spoil(Fault("weights", "hold", at=10, times=1))
     pods = [
         threading.Thread(
             target=fetch, args=(parse_uri("s3://models/nlp/3"), options(tmp_path / str(number), cache=cache))

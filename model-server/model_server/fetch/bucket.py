@@ -8,7 +8,7 @@ import os
 import re
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import botocore
 import botocore.config
@@ -26,6 +26,7 @@ from model_server.fetch.transfer import THREADS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from model_server.fetch.origin import Body
     from model_server.fetch.patience import Patience
     from model_server.fetch.source import Bucket
 
@@ -77,12 +78,12 @@ class BucketOrigin:
         return Listing((File(name, found["ContentLength"], found["ETag"]),), is_directory=False)
 
     @contextlib.contextmanager
-    def read(self, file: File, start: int, stop: int) -> Iterator[IO[bytes]]:
+    def read(self, file: File, start: int, stop: int) -> Iterator[Body]:
         """Open some bytes of an object, as long as it is the one that was listed."""
         with self._told():
             found = self._client.get_object(**self._object(file), Range=f"bytes={start}-{stop - 1}")
             with contextlib.closing(found["Body"]) as body:
-                yield body
+                yield _UntilItEnds(body)
 
     def checksum(self, file: File) -> Checksum | None:
         """Return the checksum of the whole object that its store keeps.
@@ -125,7 +126,6 @@ class BucketOrigin:
         except (
             botocore.exceptions.ConnectionError,
             botocore.exceptions.HTTPClientError,
-            botocore.exceptions.IncompleteReadError,
             urllib3.exceptions.HTTPError,  # of a body that is being read
         ) as error:
             raise TransientError(str(error).rstrip(".")) from error
@@ -151,6 +151,21 @@ class BucketOrigin:
         elif self._is_anonymous:
             why = f"is refused to who shows no credentials; name {_REMEDY}"
         return ModelError(reason, f"{self.shown} {why}: {answer}.")
+
+
+class _UntilItEnds:
+    """A body that ends where its connection does; who reads it knows how long it should be."""
+
+    def __init__(self, body: Any) -> None:  # noqa: ANN401  # botocore has no types
+        self._body = body
+
+    def read(self, size: int, /) -> bytes:
+        """Return some bytes, none at the end."""
+        try:
+            content: bytes = self._body.read(size)
+        except botocore.exceptions.IncompleteReadError:
+            return b""
+        return content
 
 
 def _config(patience: Patience, *, is_anonymous: bool) -> botocore.config.Config:

@@ -19,6 +19,7 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_server.artefact.digest import Content, content_of
@@ -28,7 +29,6 @@ from model_server.fetch.room import is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,11 @@ class Cache:
         place = self.place_of(digest)
         if not place.is_dir():
             return None
-        with contextlib.suppress(ModelError):  # a directory without files is damaged, too
+        with contextlib.suppress(ModelError, FileNotFoundError):  # it may be without files, or being cleared
             content = content_of(place)
             if content.digest == digest:
-                os.utime(place)  # tells who clears up when it was last asked for
+                with contextlib.suppress(OSError):  # a claim may be read-only, and its model good
+                    os.utime(place)  # tells who clears up when it was last asked for
                 return content
         log.warning("%s is damaged; it is downloaded anew", place)
         _discard(place)
@@ -89,7 +90,7 @@ class Cache:
             note = self._note_of(key)
             note.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.partials) as desk:
-                written = self.partials / desk / key
+                written = Path(desk, key)
                 written.write_text(digest + "\n", encoding="ascii")
                 publish(written, note)
 

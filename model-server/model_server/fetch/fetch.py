@@ -179,7 +179,6 @@ def _unpacked(archive: Path, packing: Packing, partial: Path, options: Options) 
     unpacked = partial / "unpacked"
     shutil.rmtree(unpacked, ignore_errors=True)  # of a try that was interrupted
     unpack(archive, packing, unpacked, max_bytes=options.max_bytes)
-    archive.unlink()
     return model_root(unpacked)
 
 

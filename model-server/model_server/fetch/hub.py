@@ -11,7 +11,7 @@ import os
 import urllib.error
 import urllib.request
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from model_server.fetch.origin import Body
     from model_server.fetch.patience import Patience, TransientError
     from model_server.fetch.source import Repository
 
@@ -98,7 +99,7 @@ class HubOrigin:
         return Listing(tuple(files), is_directory=is_directory)
 
     @contextlib.contextmanager
-    def read(self, file: File, start: int, stop: int) -> Iterator[IO[bytes]]:
+    def read(self, file: File, start: int, stop: int) -> Iterator[Body]:
         """Open some bytes of a file of the commit."""
         path = quote(self._directory + file.name)
         url = f"{self._endpoint}/{self._source.name}/resolve/{self._commit}/{path}"
@@ -138,6 +139,6 @@ class HubOrigin:
         return refusal(answered, shown)
 
 
-def _skip(body: IO[bytes], count: int) -> None:
+def _skip(body: Body, count: int) -> None:
     while count and (block := body.read(min(_BLOCK_BYTES, count))):
         count -= len(block)

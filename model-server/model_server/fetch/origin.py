@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from model_server.artefact.digest import require_plain
 from model_server.errors import ModelError, Reason
@@ -58,6 +58,14 @@ class Checksum:
         return _sum(path, self.algorithm) == self.value
 
 
+class Body(Protocol):
+    """Bytes on their way."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return some, none at the end."""
+        ...
+
+
 class Origin(Protocol):
     """A store. What it refuses is a ModelError, what is worth another try a TransientError."""
 
@@ -67,7 +75,7 @@ class Origin(Protocol):
         """Say what there is to bring; nothing is a ModelError."""
         ...
 
-    def read(self, file: File, start: int, stop: int) -> AbstractContextManager[IO[bytes]]:
+    def read(self, file: File, start: int, stop: int) -> AbstractContextManager[Body]:
         """Open some bytes of the version that was listed."""
         ...
 

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from model_server.errors import ModelError, Reason
 from model_server.fetch.patience import TransientError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from model_server.fetch.origin import File, Listing, Origin
+    from model_server.fetch.origin import Body, File, Listing, Origin
     from model_server.fetch.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,12 @@ class _Part:
 
 def transfer(origin: Origin, listing: Listing, place: Path, patience: Patience) -> Path:
     """Bring all files into a directory of `place` and return that. `place` is for this listing alone."""
-    content = place / _CONTENT
+    content, record = place / _CONTENT, place / _DONE
+    if not content.exists():  # an earlier try had all, and was interrupted when it put it elsewhere
+        record.unlink(missing_ok=True)
     for file in listing.files:
         (content / file.name).parent.mkdir(parents=True, exist_ok=True)
         (content / file.name).touch()
-    record = place / _DONE
     done = set(record.read_text(encoding="utf-8").splitlines()) if record.exists() else set()
     parts = [part for file in listing.files for part in _parts(file)]
     missing = [part for part in parts if str(part) not in done]
@@ -110,7 +111,7 @@ def _bring(origin: Origin, part: _Part, path: Path, patience: Patience, progress
         os.close(handle)
 
 
-def _blocks(body: IO[bytes], part: _Part, at: int) -> Iterator[bytes]:
+def _blocks(body: Body, part: _Part, at: int) -> Iterator[bytes]:
     """Read to the end of the part, and no further."""
     while at < part.stop:
         block = body.read(min(_BLOCK_BYTES, part.stop - at))
