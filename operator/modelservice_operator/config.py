@@ -35,6 +35,10 @@ class AcceleratorClass(Block):
     runtime_class_name: str = ""
     """RuntimeClass of the pods, where the device needs one."""
 
+    price_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """What one device, or one pod of a class without devices, costs per hour, in a currency of yours; metrics show what
+    the pods of each service cost."""
+
 
 class Images(Block):
     """Container images that the operator starts."""

@@ -22,6 +22,7 @@ _READY: Final = "modelservice_replicas_ready"
 _CONDITION: Final = "modelservice_condition"
 _REASON: Final = "modelservice_ready_reason"
 _PHASE: Final = "modelservice_rollout_phase"
+_PRICE: Final = "modelservice_price_per_hour"
 
 _HELP: Final = {
     _WANTED: "Pods that the service promises.",
@@ -29,6 +30,7 @@ _HELP: Final = {
     _CONDITION: "Whether a condition of the status holds (1) or not (0); one that is unknown has no series.",
     _REASON: "Always 1; the reason label says why condition Ready is what it is.",
     _PHASE: "Always 1; the phase label says what the rollout is at.",
+    _PRICE: "What the accelerators of all pods cost per hour, where their class has a price.",
 }
 _ABSENT_IS_FALSE: Final = (ConditionType.RECONCILING, ConditionType.STALLED)
 _VALUES: Final = {"True": 1, "False": 0}
@@ -41,6 +43,7 @@ class _Figures:
     conditions: dict[str, int]
     reason: str
     phase: str
+    price: float | None
 
 
 class Gauges:
@@ -49,8 +52,8 @@ class Gauges:
     def __init__(self) -> None:
         self._services: dict[Key, _Figures] = {}
 
-    def show(self, key: Key, status: Mapping[str, Any], *, wanted: int, phase: str) -> None:
-        """Take what is reported of a service. An empty `phase`: nothing could be planned."""
+    def show(self, key: Key, status: Mapping[str, Any], *, wanted: int, phase: str, price: float | None = None) -> None:
+        """Take what is reported of a service. An empty `phase`: nothing could be planned. `price`: of one hour."""
         found = {each["type"]: each for each in status["conditions"]}
         conditions = {name: _VALUES[each["status"]] for name, each in found.items() if each["status"] in _VALUES}
         self._services[key] = _Figures(
@@ -59,6 +62,7 @@ class Gauges:
             conditions=dict.fromkeys(_ABSENT_IS_FALSE, 0) | conditions,
             reason=found[ConditionType.READY]["reason"],
             phase=phase,
+            price=price,
         )
 
     def forget(self, key: Key) -> None:
@@ -84,6 +88,8 @@ class Gauges:
         yield from (f'{_REASON}{{{labels},reason="{it.reason}"}} 1\n' for labels, it in labelled)
         yield _head(_PHASE)
         yield from (f'{_PHASE}{{{labels},phase="{it.phase}"}} 1\n' for labels, it in labelled if it.phase)
+        yield _head(_PRICE)
+        yield from (f"{_PRICE}{{{labels}}} {it.price:.12g}\n" for labels, it in labelled if it.price is not None)
 
 
 def _head(name: str) -> str:

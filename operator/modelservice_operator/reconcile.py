@@ -31,6 +31,7 @@ from modelservice_operator.kube.resources import (
 from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import optional_children
+from modelservice_operator.price import price_per_hour
 from modelservice_operator.render import children as render
 from modelservice_operator.render.disruption_budget import disruption_budget
 from modelservice_operator.render.network_policy import network_policy
@@ -350,7 +351,9 @@ class Reconciler:
     async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
         found = status(seen, plan, problem, self._now(), outdated=self._is_outdated(seen))
         phase = plan.phase.value if plan is not None else ""
-        self._gauges.show(Key(seen.namespace, seen.name), found, wanted=seen.situation.replicas, phase=phase)
+        price = price_per_hour(seen.situation, self._config)
+        wanted = seen.situation.replicas
+        self._gauges.show(Key(seen.namespace, seen.name), found, wanted=wanted, phase=phase, price=price)
         before = seen.service.get("status") or {}
         if patch := changes(before, found):
             await self._applier.patch_status(seen.service, patch)

@@ -51,6 +51,7 @@ def test_a_limit_that_is_left_out_is_none_and_an_empty_one_allows_nothing() -> N
         (SMALLEST | {"image": "x"}, "image: Extra inputs are not permitted"),
         (SMALLEST | {"accelerators": {"l4": {"node_selector": {}}}}, "accelerators.l4.node_selector: Extra inputs"),
         (SMALLEST | {"monitoring": {"labels": {"release": 1}}}, "monitoring.labels.release: Input should be a valid"),
+        (SMALLEST | {"accelerators": {"l4": {"pricePerHour": -1}}}, "l4.pricePerHour: Input should be greater than"),
         (SMALLEST | {"limits": {"trust": ["All"]}}, "limits.trust.0: Input should be 'Data' or 'Native'"),
         (SMALLEST | {"limits": {"image": []}}, "limits.image: Extra inputs are not permitted"),
         (["images"], "the file: Input should be a valid dictionary"),

@@ -51,6 +51,15 @@ def test_a_service_that_serves() -> None:
     }
 
 
+def test_a_service_that_costs_something() -> None:
+    gauges = Gauges()
+    gauges.show(DIGITS, report(Ready="True"), wanted=1, phase="Settled", price=0.75)
+    gauges.show(OTHER, report(Ready="True"), wanted=1, phase="Settled", price=0.0)
+    found = series(gauges)
+    assert found["digits modelservice_price_per_hour"] == 0.75
+    assert found["other modelservice_price_per_hour"] == 0
+
+
 def test_a_service_for_which_nothing_can_be_planned() -> None:
     gauges = Gauges()
     stalled = report(0, "InvalidSpec", Ready="False", Available="False", Stalled="True")
