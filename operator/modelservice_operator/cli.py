@@ -1,9 +1,10 @@
-"""The command line: `run` the operator, or print its `crds`."""
+"""The command line: `run` the operator, `render` what it makes, ask the `doctor` what ails it, print the `crds`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -11,11 +12,12 @@ import socket
 import sys
 import uuid
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelservice_operator import config, names
+from modelservice_operator import config, doctor, names, offline
 from modelservice_operator.api import crd
 from modelservice_operator.engine import log
 from modelservice_operator.engine.apply import Mark
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _log = logging.getLogger(__name__)
+
+_IN_POD = Path("/etc/modelservice/config.yaml")
 
 KINDS = Kinds(
     services=resources.MODEL_SERVICES,
@@ -57,17 +61,74 @@ KINDS = Kinds(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the arguments name, and return the exit status."""
     options = _parser().parse_args(arguments)
-    if options.command == "crds":
-        sys.stdout.write(crd.as_yaml())
-        return 0
-    log.configure()
     try:
-        settings = config.load(options.config)
-        asyncio.run(_run(settings, options))
-    except (config.ConfigError, NoCredentialsError, DeadPartError) as error:
+        match options.command:
+            case "run":
+                log.configure()
+                asyncio.run(_run(config.load(options.config), options))
+            case "doctor":
+                return asyncio.run(_doctor(_settings(options), options))
+            case "render":
+                _render(_settings(options), options)
+            case "crds":
+                sys.stdout.write(crd.as_yaml())
+    except (config.ConfigError, NoCredentialsError, DeadPartError, offline.NotRenderedError) as error:
         _log.error("%s", error)
         return 1
     return 0
+
+
+def _settings(options: argparse.Namespace) -> config.Config:
+    """Return the operator's configuration: the file that is named, else that of the pod we are in, else the chart's."""
+    file = options.config or _IN_POD
+    return config.load(file) if options.config or file.exists() else config.DEFAULT
+
+
+def _render(settings: config.Config, options: argparse.Namespace) -> None:
+    """Print all or nothing: half of what was asked for would look like a wish to remove the rest."""
+    services, mistakes = [], []
+    for file in options.filename:
+        for found in offline.documents(_text(file), file):
+            if not found.is_ours:
+                print(f"{found.where}: passed over, it is no ModelService but {found.kind}.", file=sys.stderr)
+                continue
+            try:
+                services.append(offline.seen(found, settings, options.namespace))
+            except offline.NotRenderedError as error:
+                mistakes.append(str(error))
+    if mistakes:
+        raise offline.NotRenderedError("\n".join(mistakes))
+    match options.target:
+        case "prometheus":
+            bodies = [offline.scrape_configs(services)]
+        case "prometheus-rules":
+            bodies = [offline.rule_file(services, settings)]
+        case _:
+            bodies = [child for service in services for child in offline.children(service, settings)]
+    sys.stdout.write(offline.as_yaml(bodies))
+
+
+def _text(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise offline.NotRenderedError(f"{file} cannot be read: {error}") from error
+
+
+async def _doctor(settings: config.Config, options: argparse.Namespace) -> int:
+    cluster = await Cluster.connect()
+    try:
+        installation = doctor.Installation(
+            settings.installation, options.lease_namespace, tuple(options.namespace), KINDS.optional
+        )
+        findings = await doctor.examine(cluster, installation, user=options.user, url=options.operator)
+    finally:
+        await cluster.close()
+    if options.output == "json":
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        print(*doctor.as_text(findings), sep="\n")
+    return int(any(each.verdict is doctor.Verdict.WRONG for each in findings))
 
 
 async def _run(settings: config.Config, options: argparse.Namespace) -> None:
@@ -117,11 +178,22 @@ def _identity() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="modelservice-operator", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="look after ModelServices until told to stop")
-    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the operator's configuration (YAML)")
-    run.add_argument(
+    pod = os.environ.get("POD_NAMESPACE", "")  # empty: we are in none
+
+    # What `doctor` must know as `run` was told it.
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
         "--namespace", action="append", default=[], metavar="NAME", help="look after this namespace only (repeatable)"
     )
+    place.add_argument(
+        "--lease-namespace",
+        default=pod or "default",
+        metavar="NAME",
+        help="where the Lease is (default: $POD_NAMESPACE, else default)",
+    )
+
+    run = commands.add_parser("run", parents=[place], help="look after ModelServices until told to stop")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE", help="the operator's configuration (YAML)")
     run.add_argument(
         "--listen",
         type=_address,
@@ -129,22 +201,68 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[HOST]:PORT",
         help="where /healthz, /readyz and /metrics are served (default: port 8080 of every address)",
     )
-    in_pod = os.environ.get("POD_NAMESPACE", "")
     run.add_argument(
         "--leader-elect",
         type=_truth,
-        default=bool(in_pod),
+        default=bool(pod),
         metavar="true|false",
         help="work only while holding a Lease, so that several operators may run (default: true in a pod)",
     )
-    run.add_argument(
-        "--lease-namespace",
-        default=in_pod or "default",
-        metavar="NAME",
-        help="where the Lease is (default: $POD_NAMESPACE, else default)",
+
+    render = commands.add_parser(
+        "render", help="print what the operator would make of ModelServices, without a cluster"
     )
+    render.add_argument(
+        "-f",
+        "--filename",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="ModelServices; - is stdin (repeatable)",
+    )
+    render.add_argument(
+        "-n", "--namespace", default="default", metavar="NAME", help="of those that name none (default: default)"
+    )
+    render.add_argument(
+        "--for",
+        dest="target",
+        choices=["kubernetes", "prometheus", "prometheus-rules"],
+        default="kubernetes",
+        help="what to print: the children (default), or what a Prometheus without the Prometheus Operator needs, "
+        "its scrape configuration or its rules",
+    )
+    _add_config(render)
+
+    ask = commands.add_parser(
+        "doctor", parents=[place], help="say what ails an installation; status 1 if anything does"
+    )
+    _add_config(ask)
+    ask.add_argument(
+        "--as",
+        dest="user",
+        default="",
+        metavar="USER",
+        help="ask for the rights of this user, such as system:serviceaccount:NAMESPACE:NAME (default: our own)",
+    )
+    ask.add_argument(
+        "--operator",
+        default="http://127.0.0.1:8080" if pod else "",
+        metavar="URL",
+        help="where an operator serves /readyz (default in its pod: http://127.0.0.1:8080)",
+    )
+    ask.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to say it (default: text)")
+
     commands.add_parser("crds", help="print the CustomResourceDefinition")
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"the operator's configuration (default: {_IN_POD} where it is, else that of the chart)",
+    )
 
 
 def _address(text: str) -> tuple[str | None, int]:

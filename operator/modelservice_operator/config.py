@@ -109,6 +109,10 @@ class Config(Block):
     """How collectors of metrics find the models."""
 
 
+DEFAULT = Config(images=Images(server="localhost/modelservice/model-server:dev"))
+"""What the chart's own values come to."""
+
+
 def load(path: Path) -> Config:
     """Read the file at `path`; raises ConfigError with a sentence for each key that is wrong."""
     try:

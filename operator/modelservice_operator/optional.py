@@ -38,6 +38,11 @@ class OptionalChild:
         return not self.why_not
 
 
+def links_of(config: Config) -> Links:
+    """Return where alerts lead."""
+    return Links(config.monitoring.runbook_url, config.monitoring.dashboard_url)
+
+
 def optional_children(
     seen: Seen, config: Config, collectors: Collectors, why_not: Callable[[Resource, str], str]
 ) -> tuple[OptionalChild, ...]:
@@ -49,7 +54,7 @@ def optional_children(
     """
     assert seen.spec is not None  # noqa: S101 - see above
     namespace, name, spec, monitoring = seen.namespace, seen.name, seen.spec, config.monitoring
-    links = Links(monitoring.runbook_url, monitoring.dashboard_url)
+    links = links_of(config)
     own = names.service_labels(seen.name)
 
     def labels(kind: str) -> Mapping[str, str]:

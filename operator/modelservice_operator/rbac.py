@@ -55,10 +55,13 @@ class Right:
     rule: Rule
 
     def __str__(self) -> str:
-        """Name it as people ask for it: `patch modelservices/status.modelservice.dev`."""
-        group = f".{self.resource.group}" if self.resource.group else ""
-        name = f" {self.rule.name}" if self.rule.name else ""
-        return f"{self.verb} {self.plural}{group}{name}"
+        """Name it as people ask for it: `patch modelservices.modelservice.dev/status`."""
+        return f"{self.verb} {self.object}"
+
+    @property
+    def object(self) -> str:
+        """What may be done with: `modelservices.modelservice.dev/status`, `leases.coordination.k8s.io/NAME`."""
+        return "/".join(part for part in (str(self.resource), self.rule.subresource, self.rule.name) if part)
 
     @property
     def plural(self) -> str:

@@ -73,9 +73,15 @@ PODS = Resource("", "v1", "Pod", "pods")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PROMETHEUS_AGENTS = Resource("monitoring.coreos.com", "v1alpha1", "PrometheusAgent", "prometheusagents")
 PROMETHEUSES = Resource("monitoring.coreos.com", "v1", "Prometheus", "prometheuses")
+SELF_SUBJECT_ACCESS_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
+)
 SERVICES = Resource("", "v1", "Service", "services")
 SERVICE_MONITORS = Resource("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
 PROMETHEUS_RULES = Resource("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules")
+SUBJECT_ACCESS_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
+)
 THANOS_RULERS = Resource("monitoring.coreos.com", "v1", "ThanosRuler", "thanosrulers")
 
 COLLECTORS = (ALERTMANAGERS, PROMETHEUSES, PROMETHEUS_AGENTS, THANOS_RULERS)

@@ -168,7 +168,8 @@ class Cluster:
 
     async def create(self, resource: Resource, body: Body) -> Body:
         """Create an object that must not exist yet (`AlreadyExists`), and return it."""
-        return await self._request("create", resource, "POST", resource.path(body["metadata"]["namespace"]), body=body)
+        path = resource.path(body["metadata"].get("namespace"))
+        return await self._request("create", resource, "POST", path, body=body)
 
     async def replace(self, resource: Resource, body: Body) -> Body:
         """Replace an object that must still have the resourceVersion of `body` (`Conflict`), and return it."""

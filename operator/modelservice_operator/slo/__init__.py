@@ -9,6 +9,6 @@ rules        all of a service, as the groups of a rule file
 
 from modelservice_operator.slo.alerts import ALERTS, Links
 from modelservice_operator.slo.burn import dropped
-from modelservice_operator.slo.rules import rule_file, rule_groups
+from modelservice_operator.slo.rules import rule_groups
 
-__all__ = ["ALERTS", "Links", "dropped", "rule_file", "rule_groups"]
+__all__ = ["ALERTS", "Links", "dropped", "rule_groups"]

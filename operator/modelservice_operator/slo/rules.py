@@ -35,10 +35,5 @@ def rule_groups(namespace: str, name: str, spec: ModelServiceSpec, links: Links)
     return [group | {"name": f"{namespace}/{name}/{group['name']}"} for group in groups]
 
 
-def rule_file(namespace: str, name: str, spec: ModelServiceSpec, links: Links) -> dict[str, Any]:
-    """Return a whole rule file, for a Prometheus without the Prometheus Operator."""
-    return {"groups": rule_groups(namespace, name, spec, links)}
-
-
 def _group(name: str, interval: str, rules: list[dict[str, Any]]) -> Group:
     return {"name": name, "interval": interval, "rules": rules}
