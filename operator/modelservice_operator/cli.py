@@ -49,7 +49,7 @@ KINDS = Kinds(
         resources.POD_DISRUPTION_BUDGETS,
         resources.NETWORK_POLICIES,
     ),
-    optional=(resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES),
+    optional=(resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES, resources.ALERTMANAGER_CONFIGS),
     label=names.NAME,
     surroundings={
         resources.NAMESPACES: lambda body: dict(body["metadata"].get("labels") or {}),

@@ -56,6 +56,11 @@ def rules(name: str) -> str:
     return f"{name}-slo"
 
 
+def routes(name: str) -> str:
+    """Name of the AlertmanagerConfig."""
+    return f"{name}-alerts"
+
+
 def lease(installation: str) -> str:
     """Name of the Lease that the operators of one installation compete for."""
     return f"{MANAGER}-{installation}"

@@ -34,6 +34,7 @@ class Children:
     policies: ByName
     service_monitors: ByName
     prometheus_rules: ByName
+    alertmanager_configs: ByName
     pods: ByName
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
-from modelservice_operator.kube.resources import PROMETHEUS_RULES, SERVICE_MONITORS, Resource
+from modelservice_operator.kube.resources import ALERTMANAGER_CONFIGS, PROMETHEUS_RULES, SERVICE_MONITORS, Resource
+from modelservice_operator.render.alertmanager_config import alertmanager_config
 from modelservice_operator.render.prometheus_rule import prometheus_rule
 from modelservice_operator.render.service_monitor import service_monitor
 from modelservice_operator.slo import Links
@@ -75,4 +76,16 @@ def optional_children(
             seen.children.prometheus_rules,
             why_not(PROMETHEUS_RULES, namespace),
         ),
+        OptionalChild(
+            ALERTMANAGER_CONFIGS,
+            _routes(seen, labels("AlertmanagerConfig")),
+            seen.children.alertmanager_configs,
+            why_not(ALERTMANAGER_CONFIGS, namespace),
+        ),
     )
+
+
+def _routes(seen: Seen, labels: Mapping[str, str]) -> Body | None:
+    assert seen.spec is not None  # noqa: S101 - as above
+    alerting = seen.spec.monitoring.alerting
+    return alertmanager_config(seen.namespace, seen.name, alerting.receiver, labels) if alerting else None

@@ -124,6 +124,11 @@ def rules(installation: str) -> tuple[Rule, ...]:
             _KEEP,
         ),
         Rule(
+            "And an AlertmanagerConfig for each that says who is told of its alerts.",
+            (resources.ALERTMANAGER_CONFIGS,),
+            _KEEP,
+        ),
+        Rule(
             "Which labels and namespaces the cluster's Prometheus and Alertmanager objects select, so that ours get "
             "the labels.",
             resources.COLLECTORS,

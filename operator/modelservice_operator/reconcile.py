@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator import events, names
 from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.engine.apis import NOT_SERVED
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.gauges import Gauges
 from modelservice_operator.kube.errors import TerminalError
 from modelservice_operator.kube.resources import (
+    ALERTMANAGER_CONFIGS,
     COLLECTORS,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -29,8 +31,9 @@ from modelservice_operator.kube.resources import (
     Resource,
 )
 from modelservice_operator.monitoring.collectors import Collectors
+from modelservice_operator.monitoring.monitored import Judgement, monitored
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
-from modelservice_operator.optional import optional_children
+from modelservice_operator.optional import OptionalChild, optional_children
 from modelservice_operator.price import price_per_hour
 from modelservice_operator.render import children as render
 from modelservice_operator.render.disruption_budget import disruption_budget
@@ -170,6 +173,7 @@ class Reconciler:
             policies=own(NETWORK_POLICIES),
             service_monitors=own(SERVICE_MONITORS),
             prometheus_rules=own(PROMETHEUS_RULES),
+            alertmanager_configs=own(ALERTMANAGER_CONFIGS),
             pods=self._store.children(key, PODS),
         )
 
@@ -283,7 +287,7 @@ class Reconciler:
 
     async def _apply_optional(self, seen: Seen) -> None:
         """What the cluster cannot have is left out, which is no error: every service is looked at when it can."""
-        for child in optional_children(seen, self._config, self._collectors(seen.namespace), self._apis.why_not):
+        for child in self._optional(seen):
             if not child.possible:
                 continue
             if child.wanted is not None:
@@ -292,10 +296,17 @@ class Reconciler:
                 if child.wanted is None or name != child.wanted["metadata"]["name"]:
                     await self._applier.remove(body)
 
+    def _optional(self, seen: Seen) -> tuple[OptionalChild, ...]:
+        return optional_children(seen, self._config, self._collectors(seen.namespace), self._apis.why_not)
+
     def _collectors(self, namespace: str) -> Collectors:
         around = self._surroundings
         objects = tuple(body for kind in COLLECTORS for _, body in sorted(around.of(kind).items()))
-        return Collectors(namespace, around.of(NAMESPACES).get(("", namespace), {}), objects)
+        words = [self._apis.why_not(kind, namespace) for kind in COLLECTORS]
+        unseen = [why for why in words if why not in {"", NOT_SERVED}]
+        if not around.kinds:
+            unseen = ["this operator looks after some namespaces only and does not read those of others"]
+        return Collectors(namespace, around.of(NAMESPACES).get(("", namespace), {}), objects, "; ".join(unseen))
 
     async def _hold_replicas(self, seen: Seen) -> None:
         """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""
@@ -349,7 +360,9 @@ class Reconciler:
     # -- report
 
     async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
-        found = status(seen, plan, problem, self._now(), outdated=self._is_outdated(seen))
+        found = status(
+            seen, plan, problem, self._now(), outdated=self._is_outdated(seen), monitored=self._monitored(seen)
+        )
         phase = plan.phase.value if plan is not None else ""
         price = price_per_hour(seen.situation, self._config)
         wanted = seen.situation.replicas
@@ -359,6 +372,12 @@ class Reconciler:
             await self._applier.patch_status(seen.service, patch)
             for event in events.of_status(before, found):
                 self._recorder.record(seen.service, event)
+
+    def _monitored(self, seen: Seen) -> Judgement | None:
+        """Judge whether the service is watched, for those who asked for that."""
+        if seen.spec is None or (seen.spec.slo is None and seen.spec.monitoring.alerting is None):
+            return None
+        return monitored(self._optional(seen), self._collectors(seen.namespace))
 
     def _is_outdated(self, seen: Seen) -> str:
         """Say what `outdated` says, which for a line of the ledger is always the same, without rendering each time."""

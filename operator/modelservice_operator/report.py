@@ -13,6 +13,7 @@ from modelservice_operator.rollout.plan import Phase, Plan
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict
 
 if TYPE_CHECKING:
+    from modelservice_operator.monitoring.monitored import Judgement
     from modelservice_operator.observe import Problem, Seen
 
 Body = dict[str, Any]
@@ -21,17 +22,30 @@ Body = dict[str, Any]
 _FLEETING = re.compile(r"(?<![\w/.-])\d[\w:.,/+-]*")
 
 
-def status(seen: Seen, plan: Plan | None, problem: Problem | None, now: str, *, outdated: str = "") -> Body:
+def status(
+    seen: Seen,
+    plan: Plan | None,
+    problem: Problem | None,
+    now: str,
+    *,
+    outdated: str = "",
+    monitored: Judgement | None = None,
+) -> Body:
     """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339.
 
-    `outdated` says how the desired revision's template differs from what would be rendered today, if it does.
+    `outdated` says how the desired revision's template differs from what would be rendered today, if it does;
+    `monitored` whether the service is watched, where somebody asked for that.
     """
+    more = [
+        *([(ConditionType.TEMPLATE_OUTDATED, "True", Reason.RENDERED_DIFFERENTLY, outdated)] if outdated else []),
+        *([(ConditionType.MONITORED, *monitored)] if monitored is not None else []),
+    ]
     situation = seen.situation
     carriers = sorted(situation.traffic)
     old = seen.service.get("status") or {}
     found: Body = {
         "observedGeneration": seen.service["metadata"]["generation"],
-        "conditions": _conditions(seen, plan, problem, now, outdated),
+        "conditions": _conditions(seen, plan, problem, now, more),
         "replicas": sum(situation.workload(name).pods for name in carriers),
         "readyReplicas": _ready(situation),
         "selector": _selector(seen.name, carriers),
@@ -68,7 +82,9 @@ def says(told: Mapping[str, Any], reason: Reason) -> bool:
 # -- conditions
 
 
-def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str, outdated: str) -> list[Body]:
+def _conditions(
+    seen: Seen, plan: Plan | None, problem: Problem | None, now: str, more: list[tuple[ConditionType, str, Reason, str]]
+) -> list[Body]:
     """Return the conditions in a fixed order; all but Ready and Available are there only when they matter."""
     ready = _ready_condition(seen, plan, problem)
     conditions = [
@@ -77,7 +93,7 @@ def _conditions(seen: Seen, plan: Plan | None, problem: Problem | None, now: str
         *([(ConditionType.RECONCILING, "True", *ready[1:])] if ready[0] == "False" and problem is None else []),
         *([(ConditionType.STALLED, "True", problem.reason, problem.message)] if problem is not None else []),
         *_scheduled_condition(seen),
-        *([(ConditionType.TEMPLATE_OUTDATED, "True", Reason.RENDERED_DIFFERENTLY, outdated)] if outdated else []),
+        *more,
     ]
     generation = seen.service["metadata"]["generation"]
     return [

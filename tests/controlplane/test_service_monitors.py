@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,13 @@ PROMETHEUS = {
         "serviceDiscoveryRole": "EndpointSlice",
     },
 }
+ALERTMANAGER = {
+    "apiVersion": "monitoring.coreos.com/v1",
+    "kind": "Alertmanager",
+    "metadata": {"name": "am"},
+    "spec": {"alertmanagerConfigSelector": {"matchLabels": {"alerts": "models"}}},
+}
+ALERTING = {"alerting": {"receiver": {"webhook": {"urlSecretRef": {"name": "alerts", "key": "url"}}}}}
 
 
 class World:
@@ -54,6 +62,17 @@ class World:
     def install_api(self) -> None:
         self.kubectl("apply", "--server-side", f"--filename={definition('servicemonitors', 'monitoring.coreos.com')}")
         until(lambda: self.told() == "can be used", "the operator knows of the API")
+
+    @contextmanager
+    def definitions(self, *plurals: str) -> Iterator[None]:
+        """More kinds of the API, for a while."""
+        files = [f"--filename={definition(plural, 'monitoring.coreos.com')}" for plural in plurals]
+        self.kubectl("apply", "--server-side", *files)
+        self.kubectl("wait", "--for=condition=Established", *files, "--timeout=60s")
+        try:
+            yield
+        finally:
+            self.kubectl("delete", *files, "--timeout=60s")
 
     def remove_api(self) -> None:
         """Returns once the definition is gone, which waits for all that is defined by it."""
@@ -208,10 +227,7 @@ def test_it_gets_the_label_that_the_clusters_prometheus_selects(world: World) ->
         return found
 
     assert label() == ""
-    prometheuses = definition("prometheuses", "monitoring.coreos.com")
-    world.kubectl("apply", "--server-side", f"--filename={prometheuses}")
-    world.kubectl("wait", "--for=condition=Established", f"--filename={prometheuses}", "--timeout=60s")
-    try:
+    with world.definitions("prometheuses"):
         world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
         until(lambda: label() == "prometheus", "it has the label", details=world.operator.log.read_text)
         sent = world.operator.writes()
@@ -225,8 +241,38 @@ def test_it_gets_the_label_that_the_clusters_prometheus_selects(world: World) ->
         selects_all = {"spec": {"serviceMonitorSelector": {"matchLabels": None}}}
         world.kubectl("patch", "prometheus", "p", "--type=merge", f"--patch={json.dumps(selects_all)}")
         until(lambda: label() == "", "the label is gone, as nobody needs it")
-    finally:
-        world.kubectl("delete", f"--filename={prometheuses}", "--timeout=60s")
+
+
+def test_who_asks_to_be_told_learns_what_is_missing_until_everything_is_there(world: World) -> None:
+    def told(*expected: str) -> str:
+        """Return the message of condition Monitored once it has this status and reason."""
+        found: Object = {}
+
+        def is_so() -> bool:
+            found.update(world.condition("m", "Monitored"))
+            return [found.get("status"), found.get("reason")] == [*expected]
+
+        until(is_so, f"Monitored is {expected}", details=lambda: f"{found}\n{world.operator.log.read_text()}")
+        return str(found["message"])
+
+    world.install_api()
+    world.apply("m", monitoring=ALERTING)
+    assert "ServiceMonitor m-metrics" in told("False", "NotSelected")
+    with world.definitions("prometheuses", "alertmanagers", "alertmanagerconfigs"):
+        world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
+        assert "AlertmanagerConfig m-alerts" in told("False", "NotSelected")
+        world.kubectl("create", "-f", "-", stdin=ALERTMANAGER)
+        told("True", "Selected")
+        labels = json.loads(world.kubectl("get", "alertmanagerconfig", "m-alerts", "-o", "json"))["metadata"]["labels"]
+        assert labels["alerts"] == "models"
+        wanted = {"spec": {"alertmanagerConfigSelector": {"matchLabels": {"alerts": None, "managed-by": "people"}}}}
+        world.configure(labels={"release": "prometheus"})
+        world.kubectl("patch", "alertmanager", "am", "--type=merge", f"--patch={json.dumps(wanted)}")
+        message = told("False", "NotSelected")
+        assert "Alertmanager default/am wants the label managed-by: people on it." in message
+        world.apply("m", monitoring={})
+        assert world.names("alertmanagerconfigs") == set()
+        assert not world.condition("m", "Monitored")
 
 
 @pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds a large peer: make test-full")
@@ -234,9 +280,10 @@ def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: Cont
     definitions = definition("servicemonitors", "monitoring.coreos.com").parent
     world.kubectl("apply", "--server-side", f"--filename={definitions}")
     world.kubectl("create", "-f", "-", stdin=PROMETHEUS)
-    world.apply("m")
-    world.until_monitored("m")
-    until(lambda: "release" in world.monitors()["m"]["metadata"]["labels"], "it has the label that is selected")
+    world.kubectl("create", "-f", "-", stdin=ALERTMANAGER)
+    world.kubectl("create", "secret", "generic", "alerts", "--from-literal=url=http://127.0.0.1:1/")
+    world.apply("m", monitoring=ALERTING)
+    until(lambda: world.condition("m", "Monitored").get("status") == "True", "our objects are selected")
     sent = world.operator.writes()
     options = ("--kubelet-service=", "--prometheus-config-reloader=example/reloader:1")
     remarks = "--feature-gates=StatusForConfigurationResources=true"
@@ -258,9 +305,41 @@ def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: Cont
             [job] = config["scrape_configs"]
             assert job["job_name"] == "serviceMonitor/default/m-metrics/0"
             assert {"modelservice", "revision"} <= {each.get("target_label") for each in job["relabel_configs"]}
+            until(
+                lambda: "m-alerts" in alertmanager_file(world), "the Alertmanager has our routes", details=log.read_text
+            )
+            config_file = tmp_path / "alertmanager.yaml"
+            config_file.write_text(alertmanager_file(world))
+            amtool("check-config", str(config_file))
+            for severity in ("critical", "warning"):
+                alert = [f"severity={severity}", "alertname=ModelServiceFailing"]
+                assert receiver(config_file, *alert, "namespace=default", "modelservice=m").endswith(severity)
+                assert receiver(config_file, *alert, "namespace=other", "modelservice=m") == "null"
+                assert receiver(config_file, *alert, "namespace=default", "modelservice=n") == "null"
         finally:
-            world.kubectl("delete", "prometheus", "p", "--ignore-not-found", "--timeout=30s")  # it has a finalizer
+            for each in ("prometheus/p", "alertmanager/am"):  # they have finalizers
+                world.kubectl("delete", each, "--ignore-not-found", "--timeout=30s")
+            world.kubectl("delete", "secret", "alerts")
             peer.terminate()
             peer.wait(timeout=30)
             world.kubectl("delete", f"--filename={definitions}", "--timeout=60s")
     assert world.operator.writes() == sent  # the remarks are in the status of our object, and no business of ours
+
+
+def alertmanager_file(world: World) -> str:
+    """Return what the Prometheus Operator has made of our AlertmanagerConfig, among others; empty before."""
+    found = world.kubectl("get", "secret", "alertmanager-am-generated", "--ignore-not-found", "-o", "json")
+    return (
+        gzip.decompress(base64.b64decode(json.loads(found)["data"]["alertmanager.yaml.gz"])).decode() if found else ""
+    )
+
+
+def amtool(*arguments: str) -> str:
+    done = subprocess.run([binaries.path("amtool"), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def receiver(config_file: Path, *labels: str) -> str:
+    """Return who is told of an alert with these labels."""
+    return amtool("config", "routes", "test", f"--config.file={config_file}", *labels).strip()

@@ -13,6 +13,7 @@ COREDNS = "v1.14.7"
 HELM = "v3.22.0"
 KSTATUS = "v1.2.3"  # of github.com/fluxcd/cli-utils: the library as Flux and Helm 4 have it
 GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
+ALERTMANAGER = "v0.28.1"
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
 PROMETHEUS_OPERATOR = "v0.93.1"
 VEGETA = "v12.13.0"
@@ -130,6 +131,15 @@ TOOLS: dict[str, Tool] = {
             asks=("--version",),
             suits=lambda version: (3, 0, 0) <= version < (4, 0, 0),
             stamps={"github.com/prometheus/common/version.Version": "3.7.3"},
+        ),
+        Tool(
+            "amtool",
+            ALERTMANAGER,
+            module="alertmanager",
+            package="github.com/prometheus/alertmanager/cmd/amtool",
+            asks=("--version",),
+            suits=lambda version: (0, 25, 0) <= version < (1, 0, 0),
+            stamps={"github.com/prometheus/common/version.Version": ALERTMANAGER.removeprefix("v")},
         ),
         Tool(
             "prometheus-operator",

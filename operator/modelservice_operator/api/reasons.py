@@ -34,6 +34,10 @@ class ConditionType(_Meant):
         "TemplateOutdated",
         "The operator would render the pods differently today; nothing is wrong. Present only while that is so.",
     )
+    MONITORED = (
+        "Monitored",
+        "What is there for Prometheus and Alertmanager is taken up. Present where spec.slo or spec.monitoring asks.",
+    )
 
 
 class EventReason(_Meant):
@@ -67,6 +71,8 @@ class Reason(_Meant):
             'modelservice NAME modelservice.dev/restart="$(date +%s)"`.'
         ),
     )
+
+    SELECTED = "Selected", "Whatever is there for Prometheus and Alertmanager is selected by one of theirs.", "Nothing."
 
     # On the way.
     ROLLING_OUT = "RollingOut", "A new revision takes over pod by pod.", "Wait."
@@ -160,6 +166,34 @@ class Reason(_Meant):
             "`kubectl logs POD -c server --previous` has the rest. Code 137 is mostly memory: raise "
             "`spec.resources.limits.memory`."
         ),
+    )
+
+    # Nobody may be watching; the model serves all the same.
+    NOT_MADE = (
+        "NotMade",
+        "A ServiceMonitor, PrometheusRule or AlertmanagerConfig cannot be made, or is not there yet.",
+        (
+            "Install the Prometheus Operator, and it is made at once. Without it have Prometheus follow the "
+            "`prometheus.io` annotations of the Service `NAME-metrics`."
+        ),
+    )
+    NOT_SELECTED = (
+        "NotSelected",
+        "No Prometheus or Alertmanager object selects one of them; the message says what each of those wants.",
+        (
+            "Add the label that the message names to `monitoring.labels` in the chart's values, label the namespace, "
+            "or change the selector."
+        ),
+    )
+    SELECTION_UNKNOWN = (
+        "SelectionUnknown",
+        "The operator may not read the Prometheus and Alertmanager objects, or none but those of some namespaces.",
+        "Nothing, or let an operator that looks after all namespaces, with the rights of the chart, do it.",
+    )
+    NOT_ACCEPTED = (
+        "NotAccepted",
+        "The Prometheus Operator refuses one of them; the message is its own.",
+        "Mostly a Secret or a key that `spec.monitoring` names does not exist: make it.",
     )
 
     # Somebody must act.

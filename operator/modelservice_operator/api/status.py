@@ -34,7 +34,7 @@ class Condition(Block):
     """One observation about the ModelService."""
 
     type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=316)]
-    """What is observed: Ready, Available, Reconciling, Stalled, Scheduled or TemplateOutdated."""
+    """What is observed: Ready, Available, Reconciling, Stalled, Scheduled, TemplateOutdated or Monitored."""
 
     status: ConditionStatus
     """Whether it holds: True, False or Unknown."""

@@ -643,6 +643,76 @@ class Slo(Block):
         return tuple(sorted(each.threshold for each in self.objectives if each.threshold is not None))
 
 
+class SecretKeyReference(Block):
+    """A key of a Secret in the namespace of the ModelService."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+    key: KeyName
+    """Key in its data."""
+
+
+class Webhook(Block):
+    """Any server that takes Alertmanager's webhooks."""
+
+    url_secret_ref: SecretKeyReference
+    """Key of a Secret with the address."""
+
+
+class Slack(Block):
+    """A channel in Slack, or in anything that takes Slack's webhooks."""
+
+    url_secret_ref: SecretKeyReference
+    """Key of a Secret with the address of the incoming webhook."""
+
+    channel: Annotated[str, Field(max_length=256)] = ""
+    """Channel, such as #nlp-alerts. Default: the webhook's own."""
+
+
+class PagerDuty(Block):
+    """A service in PagerDuty."""
+
+    routing_key_secret_ref: SecretKeyReference
+    """Key of a Secret with the integration key of the Events API v2."""
+
+
+class Receiver(Block):
+    """Who is told of alerts; each that is given is."""
+
+    webhook: Webhook | None = None
+    """Any server that takes Alertmanager's webhooks."""
+
+    slack: Slack | None = None
+    """A channel in Slack, or in anything that takes Slack's webhooks."""
+
+    pagerduty: PagerDuty | None = None
+    """A service in PagerDuty. The severity of an alert, critical or warning, is the severity there."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give at least one of webhook, slack and pagerduty",
+            cel="has(self.webhook) || has(self.slack) || has(self.pagerduty)",
+            holds=lambda receiver: receiver.gives("webhook", "slack", "pagerduty"),
+        ),
+    )
+
+
+class Alerting(Block):
+    """Who is told of this model's alerts."""
+
+    receiver: Receiver
+    """Who is told. Needs an Alertmanager of the Prometheus Operator, to which the routes are given as an
+    AlertmanagerConfig; without it alerts go where the administrator's own routes lead."""
+
+
+class Monitoring(Block):
+    """How the model is watched."""
+
+    alerting: Alerting | None = None
+    """Who is told of this model's alerts. Without it the administrator's own routes decide."""
+
+
 class ModelServiceSpec(Block):
     """What is wanted: the model, where it runs, how many replicas, how it changes."""
 
@@ -690,6 +760,9 @@ class ModelServiceSpec(Block):
 
     slo: Slo | None = None
     """What the service promises. Where the Prometheus Operator is, rules and alerts about it are made."""
+
+    monitoring: Monitoring = Field(default_factory=Monitoring)
+    """How the model is watched."""
 
     rules: ClassVar = (
         Rule(

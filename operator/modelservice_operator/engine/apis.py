@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NEEDED: Final = frozenset({"create", "delete", "list", "patch", "watch"})
 _ASK_SECONDS: Final = 60.0
 _SOON: Final = Backoff(first_seconds=0.1, most_seconds=_ASK_SECONDS)  # discovery lags behind the definitions
-_NOT_SERVED: Final = "the cluster does not serve it"
+NOT_SERVED: Final = "the cluster does not serve it"
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class OptionalApis:
     def why_not(self, resource: Resource, namespace: str) -> str:
         """Say why no object of a kind can be made in a namespace; empty: it can."""
         if not self._defined.get(str(resource), True) or resource not in self._followed:
-            return _NOT_SERVED
+            return NOT_SERVED
         return _why_not(next(each for each in self._followed[resource] if each.namespace in {None, namespace}))
 
     def ask(self) -> None:
@@ -154,7 +154,7 @@ class OptionalApis:
 
     def _tell(self, resource: Resource) -> None:
         """Tell of a kind whether it can be used, if that is new."""
-        reasons = [_why_not(informer) for informer in self._followed.get(resource, ())] or [_NOT_SERVED]
+        reasons = [_why_not(informer) for informer in self._followed.get(resource, ())] or [NOT_SERVED]
         if reasons == self._told.get(resource):
             return
         self._told[resource] = reasons

@@ -53,6 +53,7 @@ class Resource:
 
 
 MODEL_SERVICES = Resource("modelservice.dev", "v1alpha1", "ModelService", "modelservices")
+ALERTMANAGER_CONFIGS = Resource("monitoring.coreos.com", "v1alpha1", "AlertmanagerConfig", "alertmanagerconfigs")
 ALERTMANAGERS = Resource("monitoring.coreos.com", "v1", "Alertmanager", "alertmanagers")
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CONTROLLER_REVISIONS = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
@@ -91,7 +92,8 @@ _KNOWN = {
     (known.api_version, known.kind): known
     for known in (
         *(MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES),
-        *(POD_DISRUPTION_BUDGETS, NETWORK_POLICIES, SERVICE_MONITORS, PROMETHEUS_RULES),
+        *(POD_DISRUPTION_BUDGETS, NETWORK_POLICIES),
+        *(SERVICE_MONITORS, PROMETHEUS_RULES, ALERTMANAGER_CONFIGS),
     )
 }
 

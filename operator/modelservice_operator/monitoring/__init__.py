@@ -1,4 +1,5 @@
 """Whether what a service has for Prometheus and Alertmanager reaches them. No I/O.
 
-`collectors` knows whom of the cluster's Prometheus and Alertmanager objects selects what.
+collectors   which of the cluster's Prometheus and Alertmanager objects select what, and what ours lack
+monitored    what follows for the service's status
 """

@@ -49,6 +49,8 @@ class Collectors:
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     objects: tuple[Body, ...] = ()
     """As `facts` leaves them."""
+    unseen: str = ""
+    """Why there may be others."""
 
     def labels(self, kind: str, own: Mapping[str, str]) -> Mapping[str, str]:
         """Return the labels that an object of ours with its `own` needs to be selected.

@@ -13,7 +13,7 @@ POD_SHAPING = frozenset(
     {"model", "runtime", "precision", "serving", "explain"}
     | {"accelerator", "resources", "startupTimeout", "podTemplate"}
 )
-LIVE = frozenset({"service", "replicas", "rollout"})
+LIVE = frozenset({"service", "replicas", "rollout", "monitoring"})
 MIXED = frozenset({"slo", "security"})  # pod-shaping: thresholds, as the server counts up to them; live: networkPolicy
 
 # Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.

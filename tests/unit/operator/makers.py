@@ -132,5 +132,6 @@ def children(*bodies: Body, pods: tuple[Body, ...] = ()) -> Children:
         policies=of_kind.get("NetworkPolicy", {}),
         service_monitors=of_kind.get("ServiceMonitor", {}),
         prometheus_rules=of_kind.get("PrometheusRule", {}),
+        alertmanager_configs=of_kind.get("AlertmanagerConfig", {}),
         pods={each["metadata"]["name"]: each for each in pods},
     )

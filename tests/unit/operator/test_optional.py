@@ -86,3 +86,10 @@ def test_it_gets_the_labels_that_the_administrator_gave_or_that_the_clusters_pro
         assert one("PrometheusRule", seen, config, around).wanted == prometheus_rule(
             "ml", "m", parsed(slo=SLO), rules, Links(config.monitoring.runbook_url)
         )
+
+
+def test_whoever_names_a_receiver_gets_routes_to_it() -> None:
+    receiver = {"webhook": {"urlSecretRef": {"name": "alerts", "key": "url"}}}
+    for spec, wanted in [({}, None), ({"monitoring": {"alerting": {"receiver": receiver}}}, "m-alerts")]:
+        child = one("AlertmanagerConfig", observe(read(service(**spec)), children(), CONFIG), CONFIG)
+        assert (child.wanted and child.wanted["metadata"]["name"]) == wanted

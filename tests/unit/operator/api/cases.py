@@ -94,6 +94,17 @@ VALID: dict[str, Spec] = {
             }
         },
     ),
+    "people to call": spec(
+        monitoring={
+            "alerting": {
+                "receiver": {
+                    "webhook": {"urlSecretRef": {"name": "alerts", "key": "webhook"}},
+                    "slack": {"urlSecretRef": {"name": "alerts", "key": "slack"}, "channel": "#nlp"},
+                    "pagerduty": {"routingKeySecretRef": {"name": "alerts", "key": "pagerduty"}},
+                }
+            }
+        }
+    ),
     "security of a custom server, which is none": spec(runtime=CUSTOM, security={}),
     "a claim's root": spec(model={"uri": "pvc://models/"}),
     "an empty digest, as templates write it": spec(model={**MODEL, "digest": ""}),
@@ -119,6 +130,11 @@ class Invalid(NamedTuple):
 
 
 INVALID: dict[str, Invalid] = {
+    "nobody to call": Invalid(
+        spec(monitoring={"alerting": {"receiver": {}}}),
+        "spec.monitoring.alerting.receiver",
+        "give at least one of webhook, slack and pagerduty",
+    ),
     "no model": Invalid({}, "spec.model"),
     "no uri": Invalid(spec(model={}), "spec.model.uri"),
     "an unknown scheme": Invalid(spec(model={"uri": "gs://models/digits"}), "spec.model.uri", URI),
