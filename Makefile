@@ -82,7 +82,7 @@ lint: $(VENV)/.test docs ## Run the linters, and build the documentation to chec
 # -- tests: sample sizes by default, full sizes and every real peer in test-full
 
 PYTEST := $(BIN)/pytest
-TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus argo-health helm promtool versitygw
+TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus argo-health helm prometheus promtool versitygw
 
 .PHONY: tools
 tools: ## Get the programs that the tests run: from the PATH, else built from pinned Go modules.

@@ -24,6 +24,7 @@ from modelservice_operator.engine.apply import Mark
 from modelservice_operator.engine.leader import Election
 from modelservice_operator.engine.neighbours import Neighbours
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
+from modelservice_operator.engine.prometheus import Prometheus
 from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
 from modelservice_operator.kube.session import Cluster
@@ -144,6 +145,10 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
             election = Election(port, options.lease_namespace, name, identity)
             lease = f"{options.lease_namespace}/{name}"
         neighbours = Neighbours(cluster, lease)
+        asked = settings.prometheus
+        prometheus = (
+            Prometheus(asked.url, token_file=asked.bearer_token_file, ca_file=asked.ca_file) if asked.url else None
+        )
         operator = Operator(
             cluster,
             KINDS,
@@ -155,6 +160,7 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
                 apis=apis,
                 surroundings=surroundings,
                 neighbours=neighbours,
+                prometheus=prometheus,
                 recorder=recorder,
                 clock=lambda: datetime.now(UTC),
             ),

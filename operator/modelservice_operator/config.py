@@ -90,6 +90,21 @@ class Limits(Block):
     """Service accounts that pods may have, beside `default`."""
 
 
+class Prometheus(Block):
+    """Whom to ask how much of the error budgets is left."""
+
+    url: Annotated[str, Field(pattern=r"^(https?://[^@\s]+)?$")] = ""
+    """Address of a Prometheus that has the metrics of this cluster's models, or of what answers as one does, such as
+    http://prometheus-operated.monitoring:9090. Empty: nobody is asked, and budgets are unknown."""
+
+    bearer_token_file: str = ""
+    """File with a token that it wants to see; the operator's own is
+    /var/run/secrets/kubernetes.io/serviceaccount/token."""
+
+    ca_file: str = ""
+    """File with the certificate authorities to trust. Default: those of the image."""
+
+
 class Config(Block):
     """The whole file; Helm renders it from values.yaml."""
 
@@ -107,6 +122,9 @@ class Config(Block):
 
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """How collectors of metrics find the models."""
+
+    prometheus: Prometheus = Field(default_factory=Prometheus)
+    """Whom to ask how much of the error budgets is left."""
 
 
 DEFAULT = Config(images=Images(server="localhost/modelservice/model-server:dev"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator import events, names
 from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.budgets import Budgets
 from modelservice_operator.engine.apis import NOT_SERVED
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.store import Key, Store
@@ -30,6 +31,7 @@ from modelservice_operator.kube.resources import (
     SERVICES,
     Resource,
 )
+from modelservice_operator.monitoring.budgets import Quality, quality
 from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.monitoring.monitored import Judgement, monitored
 from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
@@ -54,11 +56,12 @@ from modelservice_operator.rollout.situation import Entry, Verdict
 from modelservice_operator.takeover import Takeover
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from modelservice_operator.config import Config
     from modelservice_operator.engine.apis import OptionalApis
     from modelservice_operator.engine.neighbours import Neighbours
+    from modelservice_operator.engine.prometheus import Prometheus
     from modelservice_operator.engine.recorder import Recorder
     from modelservice_operator.engine.surroundings import Surroundings
     from modelservice_operator.observe import ByName
@@ -87,10 +90,11 @@ class Reconciler:
         apis: OptionalApis,
         surroundings: Surroundings,
         neighbours: Neighbours,
+        prometheus: Prometheus | None,
         recorder: Recorder,
         clock: Callable[[], datetime],
     ) -> None:
-        """`clock` gives the time of day in UTC, for decided and transition times."""
+        """`prometheus` knows of budgets; `clock` gives the time of day in UTC, for decided and transition times."""
         self._config = config
         self._store = store
         self._applier = applier
@@ -100,6 +104,7 @@ class Reconciler:
         self._recorder = recorder
         self._clock = clock
         self._gauges = Gauges()
+        self._budgets = Budgets(prometheus)
         self._left_alone: dict[Key, tuple[int, datetime]] = {}  # since when this generation has been somebody else's
         self._takeover = Takeover(applier, clock)
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
@@ -145,6 +150,10 @@ class Reconciler:
                 is_new = problem is not None and problem != seen.problem
                 return LOOK_AGAIN if is_new else self._takeover.goes_on_for(seen)
         return timedelta(0)
+
+    async def run(self, wake: Callable[[Iterable[Key] | None], None]) -> None:
+        """Keep up with the error budgets until cancelled."""
+        await self._budgets.run(wake)
 
     def gauges(self) -> str:
         """Return the services' own metrics."""
@@ -361,7 +370,13 @@ class Reconciler:
 
     async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
         found = status(
-            seen, plan, problem, self._now(), outdated=self._is_outdated(seen), monitored=self._monitored(seen)
+            seen,
+            plan,
+            problem,
+            self._now(),
+            outdated=self._is_outdated(seen),
+            monitored=self._monitored(seen),
+            quality=self._quality(seen),
         )
         phase = plan.phase.value if plan is not None else ""
         price = price_per_hour(seen.situation, self._config)
@@ -378,6 +393,13 @@ class Reconciler:
         if seen.spec is None or (seen.spec.slo is None and seen.spec.monitoring.alerting is None):
             return None
         return monitored(self._optional(seen), self._collectors(seen.namespace))
+
+    def _quality(self, seen: Seen) -> Quality | None:
+        """Tell how the service keeps what it promises, if it promises anything."""
+        if seen.spec is None or seen.spec.slo is None:
+            return None
+        told = (seen.service.get("status") or {}).get("slo") or ()
+        return quality(seen.spec.slo, self._budgets.of(Key(seen.namespace, seen.name)), told)
 
     def _is_outdated(self, seen: Seen) -> str:
         """Say what `outdated` says, which for a line of the ledger is always the same, without rendering each time."""

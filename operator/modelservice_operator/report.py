@@ -13,6 +13,7 @@ from modelservice_operator.rollout.plan import Phase, Plan
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict
 
 if TYPE_CHECKING:
+    from modelservice_operator.monitoring.budgets import Quality
     from modelservice_operator.monitoring.monitored import Judgement
     from modelservice_operator.observe import Problem, Seen
 
@@ -30,15 +31,17 @@ def status(
     *,
     outdated: str = "",
     monitored: Judgement | None = None,
+    quality: Quality | None = None,
 ) -> Body:
     """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339.
 
     `outdated` says how the desired revision's template differs from what would be rendered today, if it does;
-    `monitored` whether the service is watched, where somebody asked for that.
+    `monitored` whether the service is watched, where somebody asked for that; `quality` how it keeps its promises.
     """
     more = [
         *([(ConditionType.TEMPLATE_OUTDATED, "True", Reason.RENDERED_DIFFERENTLY, outdated)] if outdated else []),
         *([(ConditionType.MONITORED, *monitored)] if monitored is not None else []),
+        *([(ConditionType.WITHIN_BUDGET, *quality.within_budget)] if quality is not None else []),
     ]
     situation = seen.situation
     carriers = sorted(situation.traffic)
@@ -56,6 +59,8 @@ def status(
         found["url"] = url
     if plan is not None and plan.phase is not Phase.SETTLED:
         found["rollout"] = {"phase": plan.phase.value, "revision": situation.desired}
+    if quality is not None:
+        found["slo"] = quality.objectives
     return found
 
 

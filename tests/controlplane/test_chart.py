@@ -134,6 +134,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
         "--set=limits.images={registry.example.com/**}",
         "--set=monitoring.labels.release=prometheus,monitoring.annotations=false,monitoring.namespaces={prometheus}",
+        "--set=prometheus.url=http://prometheus.example.com:9090",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
     assert written == {
@@ -144,9 +145,13 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "monitoring": {
             "labels": {"release": "prometheus"},
             "serviceMonitors": True,
+            "prometheusRules": True,
+            "runbookUrl": "https://modelservice.dev/runbooks/{alert}",
+            "dashboardUrl": "",
             "annotations": False,
             "namespaces": ["prometheus", "operators"],
         },
+        "prometheus": {"url": "http://prometheus.example.com:9090", "bearerTokenFile": "", "caFile": ""},
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
 

@@ -159,12 +159,16 @@ def test_get_shows_whether_it_serves_and_why_not(rest: Rest, kubectl: Kubectl, n
         "url": "http://digits.ml.svc:8080",
         "readyReplicas": 2,
         "revisions": [candidate, stable],
+        "slo": [
+            {"name": "latency", "target": "99%", "budgetRemaining": "-3%", "burnRate": "14.4"},
+            {"name": "availability", "target": "99.9%"},
+        ],
     }
     code, _ = rest("PATCH", path(namespace, "digits", subresource="status"), {"status": status}, content_type=MERGE)
     assert code == 200
     head, row = kubectl("get", "modelsvc", f"--namespace={namespace}").splitlines()
-    assert head.split() == ["NAME", "READY", "REASON", "WANTED", "SERVING", "URL", "AGE"]
-    assert row.split()[:-1] == ["digits", "False", "ModelLoading", "3", "2", "http://digits.ml.svc:8080"]
+    assert head.split() == ["NAME", "READY", "REASON", "WANTED", "SERVING", "BUDGET", "URL", "AGE"]
+    assert row.split()[:-1] == ["digits", "False", "ModelLoading", "3", "2", "-3%", "http://digits.ml.svc:8080"]
     head, row = kubectl("get", "modelservices", f"--namespace={namespace}", "--output=wide").splitlines()
     assert head.split()[-2:] == ["MODEL", "REVISION"]
     assert row.split()[-2:] == ["pvc://models/digits", "digits-0123456789"]

@@ -40,6 +40,9 @@ class Mourner:
         elif self.fails:
             raise NotFound("not found")
 
+    async def run(self, _wake: object) -> None:
+        await asyncio.Event().wait()
+
     def gauges(self) -> str:
         return ""
 

@@ -68,7 +68,8 @@ class World:
         """More kinds of the API, for a while."""
         files = [f"--filename={definition(plural, 'monitoring.coreos.com')}" for plural in plurals]
         self.kubectl("apply", "--server-side", *files)
-        self.kubectl("wait", "--for=condition=Established", *files, "--timeout=60s")
+        usable = [f"apis: {plural}.monitoring.coreos.com can be used" for plural in plurals]
+        until(lambda: all(map(self.operator.log.read_text().__contains__, usable)), f"{plurals} can be used")
         try:
             yield
         finally:

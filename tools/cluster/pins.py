@@ -124,6 +124,15 @@ TOOLS: dict[str, Tool] = {
         Tool("pause", "v1", module="pause"),
         Tool("coredns", COREDNS, module="coredns"),
         Tool(
+            "prometheus",
+            PROMETHEUS,
+            module="prometheus",
+            package="github.com/prometheus/prometheus/cmd/prometheus",
+            asks=("--version",),
+            suits=lambda version: (3, 0, 0) <= version < (4, 0, 0),
+            stamps={"github.com/prometheus/common/version.Version": "3.7.3"},
+        ),
+        Tool(
             "promtool",
             PROMETHEUS,
             module="prometheus",

@@ -42,6 +42,8 @@ limits:
 {{- end }}
 monitoring:
   {{- toYaml $monitoring | nindent 2 }}
+prometheus:
+  {{- toYaml .Values.prometheus | nindent 2 }}
 {{- end -}}
 
 {{- define "operator.image" -}}

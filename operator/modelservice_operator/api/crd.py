@@ -27,6 +27,12 @@ COLUMNS: tuple[dict[str, Any], ...] = (
     {"name": "Reason", "type": "string", "jsonPath": f"{READY}.reason", "description": "Why it is, or is not yet."},
     {"name": "Wanted", "type": "integer", "jsonPath": ".spec.replicas", "description": "Number of pods wanted."},
     {"name": "Serving", "type": "integer", "jsonPath": ".status.readyReplicas", "description": "Number of ready pods."},
+    {
+        "name": "Budget",
+        "type": "string",
+        "jsonPath": ".status.slo[0].budgetRemaining",
+        "description": "What is left of the error budget that is nearest to its end.",
+    },
     {"name": "URL", "type": "string", "jsonPath": ".status.url", "description": "Address inside the cluster."},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Model", "type": "string", "jsonPath": ".spec.model.uri", "description": "The model.", "priority": 1},

@@ -38,6 +38,10 @@ class ConditionType(_Meant):
         "Monitored",
         "What is there for Prometheus and Alertmanager is taken up. Present where spec.slo or spec.monitoring asks.",
     )
+    WITHIN_BUDGET = (
+        "WithinBudget",
+        "Every objective of spec.slo has some of its error budget left. Present only where there is a spec.slo.",
+    )
 
 
 class EventReason(_Meant):
@@ -73,6 +77,8 @@ class Reason(_Meant):
     )
 
     SELECTED = "Selected", "Whatever is there for Prometheus and Alertmanager is selected by one of theirs.", "Nothing."
+
+    WITHIN_BUDGET = "WithinBudget", "Every objective has some of its error budget left.", "Nothing."
 
     # On the way.
     ROLLING_OUT = "RollingOut", "A new revision takes over pod by pod.", "Wait."
@@ -194,6 +200,31 @@ class Reason(_Meant):
         "NotAccepted",
         "The Prometheus Operator refuses one of them; the message is its own.",
         "Mostly a Secret or a key that `spec.monitoring` names does not exist: make it.",
+    )
+
+    # What was promised was not kept, or nobody knows; the model serves all the same.
+    BUDGET_EXHAUSTED = (
+        "BudgetExhausted",
+        "More requests were bad than the objective allows over its window.",
+        "Find out why with the runbook of the alert; the budget grows back as the window moves on.",
+    )
+    NO_PROMETHEUS = (
+        "NoPrometheus",
+        "The operator's configuration names no Prometheus, so it cannot tell how much of the error budget is left.",
+        "Nothing, or give the operator one: `prometheus.url` in the chart's values. Alerts do not depend on it.",
+    )
+    PROMETHEUS_UNAVAILABLE = (
+        "PrometheusUnavailable",
+        "The Prometheus of the operator's configuration has not answered yet, or not for two minutes.",
+        "See the operator's log for what it said, and `prometheus.url` in the chart's values. It is asked again.",
+    )
+    NO_BUDGET_DATA = (
+        "NoBudgetData",
+        "Prometheus answers, but has no error budget of an objective.",
+        (
+            "Wait ten minutes after the first requests. After that see whether the rules of the PrometheusRule "
+            "`NAME-slo` are loaded (condition Monitored) and the model is scraped."
+        ),
     )
 
     # Somebody must act.

@@ -34,7 +34,8 @@ class Condition(Block):
     """One observation about the ModelService."""
 
     type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=316)]
-    """What is observed: Ready, Available, Reconciling, Stalled, Scheduled, TemplateOutdated or Monitored."""
+    """What is observed: Ready, Available, Reconciling, Stalled, Scheduled, TemplateOutdated, Monitored,
+    WithinBudget."""
 
     status: ConditionStatus
     """Whether it holds: True, False or Unknown."""
@@ -92,6 +93,22 @@ class RolloutStatus(Block):
     """Name of the revision on its way in."""
 
 
+class ObjectiveStatus(Block):
+    """How an objective of spec.slo is kept."""
+
+    name: str
+    """Name of the objective."""
+
+    target: str
+    """What is promised."""
+
+    budget_remaining: Annotated[str, Field(pattern=r"^-?[0-9]+%$")] | None = None
+    """How much of the error budget is left; 0% or less where it is spent. Absent where nobody knows."""
+
+    burn_rate: Annotated[str, Field(pattern=r"^[0-9]+[.][0-9]$")] | None = None
+    """How many times as fast as allowed the budget went over the last hour. Absent where nobody knows."""
+
+
 class ModelServiceStatus(Block):
     """What is: written by the operator, never by users."""
 
@@ -118,3 +135,6 @@ class ModelServiceStatus(Block):
 
     rollout: RolloutStatus | None = None
     """The rollout under way, if any."""
+
+    slo: Annotated[tuple[ObjectiveStatus, ...], _list_map("name", 16)] = ()
+    """How the objectives of spec.slo are kept, the one with the least error budget first."""

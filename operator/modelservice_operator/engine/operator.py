@@ -80,6 +80,9 @@ class Domain(Protocol):
     async def __call__(self, key: Key) -> timedelta | None:
         """Bring one service to its spec; return when to look again. What it raises is logged and repeated later."""
 
+    async def run(self, wake: Callable[[Iterable[Key] | None], None]) -> None:
+        """Keep up with what is not in the cluster, until cancelled; `wake` has services looked at, None means all."""
+
     def gauges(self) -> str:
         """Give the services' own metrics in Prometheus' text format."""
 
@@ -225,7 +228,8 @@ class Operator:
             LEADING.set(1)
             self._wake_all()
             try:
-                await _together([*holds, *(self._worker() for _ in range(_WORKERS)), self._recorder.run()])
+                parts = [self._recorder.run(), self._domain.run(self._wake_some)]
+                await _together([*holds, *(self._worker() for _ in range(_WORKERS)), *parts])
             except LostLeaseError as error:
                 _log.warning("%s. Standing by.", error)
             finally:
@@ -388,6 +392,10 @@ class Operator:
 
     def _wake_all(self) -> None:
         self._wake(self._store.services(), Priority.RESYNC)
+
+    def _wake_some(self, keys: Iterable[Key] | None) -> None:
+        known = self._store.services()
+        self._wake(known if keys is None else {*known}.intersection(keys), Priority.RESYNC)
 
     def _wake_around(self, resource: Resource, name: Name) -> None:
         """Have those looked at whom a change of an object of somebody else may concern."""

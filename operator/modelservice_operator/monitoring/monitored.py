@@ -22,12 +22,8 @@ _MOST_TOLD = 3
 def monitored(children: Iterable[OptionalChild], collectors: Collectors) -> Judgement:
     """Judge all that a service has for them: what is wrong first, then what is not known."""
     found = [each for child in children if child.wanted is not None and (each := _judge(child, collectors))]
-    found.sort(key=lambda each: each[0] != "False")
-    return (
-        found[0]
-        if found
-        else ("True", Reason.SELECTED, "Whatever is there for Prometheus and Alertmanager is selected.")
-    )
+    found.append(("True", Reason.SELECTED, "Whatever is there for Prometheus and Alertmanager is selected."))
+    return next((each for each in found if each[0] == "False"), found[0])
 
 
 def _judge(child: OptionalChild, collectors: Collectors) -> Judgement | None:

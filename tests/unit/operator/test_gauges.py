@@ -8,12 +8,13 @@ from pathlib import Path
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelservice_operator import budgets
 from modelservice_operator.engine import metrics as engine_metrics
 from modelservice_operator.engine.store import Key
 from modelservice_operator.gauges import Gauges
 from modelservice_operator.kube import session
 
-OURS = (engine_metrics, session)  # importing them registers what they export
+OURS = (engine_metrics, session, budgets)  # importing them registers what they export
 DOCUMENTATION = Path(__file__).parents[3] / "docs/metrics.md"
 DIGITS, OTHER = Key("ml", "digits"), Key("ml", "other")
 
