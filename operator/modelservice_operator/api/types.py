@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -192,6 +192,7 @@ class RuntimeName(StrEnum):
     """Which server runs the model."""
 
     TORCH = "Torch"
+    VLLM = "VLLM"
     CUSTOM = "Custom"
 
 
@@ -255,22 +256,55 @@ class EnvVar(Block):
     )
 
 
+# A metric as PromQL writes it. What may stand in a matcher ends in no other query than its own.
+_METRIC = r'^([a-zA-Z_:][a-zA-Z0-9_:]*([{]([a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"[^"{}\\]*",?)+[}])?)?$'
+Metric = Annotated[str, Field(pattern=_METRIC, max_length=256)]
+
+
+class RuntimeMetrics(Block):
+    """What a Custom server calls the metrics of objectives: names, with matchers where not all of a metric counts."""
+
+    requests: Metric = ""
+    """Counter of requests, for availability."""
+
+    errors: Metric = ""
+    """Counter of those that failed their user, for availability, such as http_requests_total{status="5xx"}."""
+
+    latency: Metric = ""
+    """Histogram of how long answers took, without `_bucket`. A threshold must be one of its bounds."""
+
+    first_token: Metric = ""
+    """Histogram of how long the first token of an answer took, as above."""
+
+    inter_token: Metric = ""
+    """Histogram of how long each next token took, as above."""
+
+    rules: ClassVar = (
+        Rule(
+            message="requests and errors need each other: availability is the share of the one in the other",
+            cel="has(self.requests) == has(self.errors)",
+            holds=lambda metrics: metrics.gives("requests") == metrics.gives("errors"),
+        ),
+    )
+
+
 class Runtime(Block):
     """The server that runs the model."""
 
     name: RuntimeName = RuntimeName.TORCH
-    """`Torch`: the server of this project, which speaks the Open Inference Protocol (V2). `Custom`: any server in an
-    image of yours; it finds the model in /model/current."""
+    """`Torch`: the server of this project, which speaks the Open Inference Protocol (V2). `VLLM`: vLLM's server of
+    OpenAI's protocol, 0.11 or later. `Custom`: any server in an image of yours; it finds the model in
+    /model/current."""
 
     image: Annotated[str, Field(pattern=r"^[!-~]*$", max_length=512)] = ""
-    """Container image of the server. Required for Custom; default for Torch: the image in the operator's
+    """Container image of the server. Required but for Torch, whose default is the image in the operator's
     configuration."""
 
     port: Port = 8080
     """Port on which the server answers inference requests."""
 
     args: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], Field(max_length=128)] = ()
-    """Arguments of the server container; for Torch they come after the operator's own."""
+    """Arguments of the server container; for Torch and VLLM they come after the operator's own."""
 
     env: Annotated[
         tuple[EnvVar, ...],
@@ -295,31 +329,34 @@ class Runtime(Block):
     metrics_path: HttpPath = ""
     """Custom only: path of the Prometheus metrics. Without it nothing is scraped."""
 
+    metrics: RuntimeMetrics | None = None
+    """Custom only: what the server calls the metrics that spec.slo is about. A change makes no new revision."""
+
     rules: ClassVar = (
         Rule(
-            message="a Custom runtime needs image: the container image of your server",
-            cel="self.name != 'Custom' || (has(self.image) && self.image != '')",
-            holds=lambda runtime: runtime.name is not RuntimeName.CUSTOM or runtime.image != "",
+            message="a Custom or VLLM runtime needs image: the container image of the server",
+            cel="self.name == 'Torch' || (has(self.image) && self.image != '')",
+            holds=lambda runtime: runtime.name is RuntimeName.TORCH or runtime.image != "",
         ),
         Rule(
-            message="readinessPath, livenessPath, metricsPort and metricsPath are for a Custom runtime; "
-            "the Torch server's own are known, remove them",
+            message="readinessPath, livenessPath, metricsPort, metricsPath and metrics are for a Custom runtime; "
+            "those of other servers are known, remove them",
             cel="self.name == 'Custom' || !(has(self.readinessPath) || has(self.livenessPath) "
-            "|| has(self.metricsPort) || has(self.metricsPath))",
+            "|| has(self.metricsPort) || has(self.metricsPath) || has(self.metrics))",
             holds=lambda runtime: (
                 runtime.name is RuntimeName.CUSTOM
-                or not runtime.gives("readiness_path", "liveness_path", "metrics_port", "metrics_path")
+                or not runtime.gives("readiness_path", "liveness_path", "metrics_port", "metrics_path", "metrics")
             ),
         ),
         Rule(
-            message="metricsPort needs metricsPath",
-            cel="!has(self.metricsPort) || has(self.metricsPath)",
-            holds=lambda runtime: not runtime.gives("metrics_port") or runtime.gives("metrics_path"),
+            message="metricsPort and metrics need metricsPath",
+            cel="!(has(self.metricsPort) || has(self.metrics)) || has(self.metricsPath)",
+            holds=lambda runtime: not runtime.gives("metrics_port", "metrics") or runtime.gives("metrics_path"),
         ),
         Rule(
             message=f"port {TORCH_METRICS_PORT} is the Torch server's metrics port; choose another",
-            cel=f"self.name == 'Custom' || self.port != {TORCH_METRICS_PORT}",
-            holds=lambda runtime: runtime.name is RuntimeName.CUSTOM or runtime.port != TORCH_METRICS_PORT,
+            cel=f"self.name != 'Torch' || self.port != {TORCH_METRICS_PORT}",
+            holds=lambda runtime: runtime.name is not RuntimeName.TORCH or runtime.port != TORCH_METRICS_PORT,
         ),
     )
 
@@ -589,6 +626,8 @@ class ObjectiveName(StrEnum):
 
     AVAILABILITY = "availability"
     LATENCY = "latency"
+    FIRST_TOKEN = "firstToken"  # noqa: S105 (no password)
+    INTER_TOKEN = "interToken"  # noqa: S105 (as above)
 
 
 class Objective(Block):
@@ -596,7 +635,8 @@ class Objective(Block):
 
     name: ObjectiveName
     """What is promised. `availability`: a request is answered, with anything but 5xx or 429. `latency`: it is answered
-    within the threshold."""
+    within the threshold. `firstToken`, `interToken`: the first token of an answer, each next one, comes within it;
+    for VLLM, and a Custom server that has such metrics."""
 
     target: Annotated[
         Percentage,
@@ -609,16 +649,30 @@ class Objective(Block):
     """The share of the requests for which it holds, over the window. The rest is the error budget."""
 
     threshold: Annotated[Duration, between("1ms", "1h")] | None = None
-    """Latency only: how long an answer may take. The server counts exactly up to it, so a new threshold makes a new
-    revision; targets and the window may change without one."""
+    """All but availability: how long it may take. The Torch server counts exactly up to it, so a new threshold makes a
+    new revision; targets and the window may change without one. For other servers it must be a bound of the
+    histogram."""
 
     rules: ClassVar = (
         Rule(
             message="latency needs a threshold, such as 250ms; availability has none",
-            cel="(self.name == 'latency') == has(self.threshold)",
-            holds=lambda it: (it.name is ObjectiveName.LATENCY) == (it.threshold is not None),
+            cel="(self.name != 'availability') == has(self.threshold)",
+            holds=lambda it: (it.name is not ObjectiveName.AVAILABILITY) == (it.threshold is not None),
         ),
     )
+
+
+# Where the buckets of vLLM's histograms end, up to an hour: vllm/v1/metrics/buckets.py.
+VLLM_BOUNDS: Mapping[str, Sequence[str]] = {
+    name: bounds.split()
+    for name, bounds in {
+        "latency": "300ms 500ms 800ms 1s 1s500ms 2s 2s500ms 5s 10s 15s 20s 30s 40s 50s 1m 2m 4m 8m 16m 32m",
+        "firstToken": "1ms 5ms 10ms 20ms 40ms 60ms 80ms 100ms 250ms 500ms 750ms 1s 2s500ms 5s 7s500ms 10s 20s 40s "
+        "1m20s 2m40s 10m40s 42m40s",
+        "interToken": "10ms 25ms 50ms 75ms 100ms 150ms 200ms 300ms 400ms 500ms 750ms 1s 2s500ms 5s 7s500ms 10s 20s "
+        "40s 1m20s",
+    }.items()
+}
 
 
 class Slo(Block):
@@ -636,11 +690,6 @@ class Slo(Block):
         Rule(message="give at least one objective", cel="self.size() > 0", holds=len),
     ]
     """The promises, each at most once."""
-
-    @property
-    def thresholds(self) -> tuple[Duration, ...]:
-        """What the server must count exactly up to, shortest first."""
-        return tuple(sorted(each.threshold for each in self.objectives if each.threshold is not None))
 
 
 class SecretKeyReference(Block):
@@ -764,6 +813,24 @@ class ModelServiceSpec(Block):
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """How the model is watched."""
 
+    @property
+    def thresholds(self) -> tuple[Duration, ...]:
+        """What the Torch server must count exactly up to, shortest first."""
+        objectives = self.slo.objectives if self.slo and self.runtime.name is RuntimeName.TORCH else ()
+        return tuple(sorted(each.threshold for each in objectives if each.threshold is not None))
+
+    def measures(self, objective: Objective) -> bool:
+        """Tell whether the runtime has metrics of what an objective is about."""
+        match self.runtime.name:
+            case RuntimeName.TORCH:
+                return objective.name in {ObjectiveName.AVAILABILITY, ObjectiveName.LATENCY}
+            case RuntimeName.VLLM:
+                return True
+            case RuntimeName.CUSTOM:
+                fields = {"availability": "requests", "firstToken": "first_token", "interToken": "inter_token"}
+                metrics = self.runtime.metrics
+                return metrics is not None and metrics.gives(fields.get(objective.name, "latency"))
+
     rules: ClassVar = (
         Rule(
             message="serving is for the Torch runtime; remove it, and give your server its own flags in runtime.args",
@@ -797,18 +864,42 @@ class ModelServiceSpec(Block):
             ),
         ),
         Rule(
-            message="slo is for the Torch runtime; remove it, your own server's metrics are not known",
-            cel="!has(self.slo) || !has(self.runtime) || self.runtime.name == 'Torch'",
-            holds=lambda spec: spec.slo is None or spec.runtime.name is RuntimeName.TORCH,
+            message="an objective cannot be measured: firstToken and interToken need a VLLM runtime, and a Custom one "
+            "needs the metrics of each objective in runtime.metrics",
+            cel="!has(self.slo) || self.slo.objectives.all(objective, "
+            "!has(self.runtime) || self.runtime.name == 'Torch' ? objective.name in ['availability', 'latency'] : "
+            "self.runtime.name == 'VLLM' || (has(self.runtime.metrics) && ("
+            "objective.name == 'availability' ? has(self.runtime.metrics.requests) : "
+            "objective.name == 'latency' ? has(self.runtime.metrics.latency) : "
+            "objective.name == 'firstToken' ? has(self.runtime.metrics.firstToken) : "
+            "has(self.runtime.metrics.interToken))))",
+            holds=lambda spec: spec.slo is None or all(map(spec.measures, spec.slo.objectives)),
+        ),
+        Rule(
+            message="vLLM's histograms have no bucket that ends at the threshold; choose one of the bounds that "
+            "docs/service-quality.md lists",
+            cel="!has(self.slo) || !has(self.runtime) || self.runtime.name != 'VLLM' || self.slo.objectives.all("
+            f"objective, !has(objective.threshold) || {VLLM_BOUNDS}[objective.name].exists(bound, "
+            "duration(bound) == duration(objective.threshold)))",
+            holds=lambda spec: (
+                spec.slo is None
+                or spec.runtime.name is not RuntimeName.VLLM
+                or all(
+                    each.threshold is None or each.threshold in map(Duration.parse, VLLM_BOUNDS[each.name.value])
+                    for each in spec.slo.objectives
+                )
+            ),
         ),
         Rule(
             message="a latency threshold must be shorter than serving.requestTimeout, or no request could miss it: "
             "shorten the one or lengthen the other",
-            cel="!has(self.slo) || self.slo.objectives.all(objective, !has(objective.threshold) || "
+            cel="!has(self.slo) || (has(self.runtime) && self.runtime.name != 'Torch') "
+            "|| self.slo.objectives.all(objective, !has(objective.threshold) || "
             "duration(objective.threshold) < duration(has(self.serving) && has(self.serving.requestTimeout) "
             f"? self.serving.requestTimeout : '{Serving().request_timeout}'))",
             holds=lambda spec: (
                 spec.slo is None
+                or spec.runtime.name is not RuntimeName.TORCH
                 or all(
                     each.threshold is None or each.threshold < spec.serving.request_timeout
                     for each in spec.slo.objectives
@@ -816,14 +907,14 @@ class ModelServiceSpec(Block):
             ),
         ),
         Rule(
-            message="the digest of a file:// model cannot be checked for a Custom runtime, only your server sees the "
-            "files; remove model.digest",
+            message="the digest of a file:// model cannot be checked for a Custom or VLLM runtime, only that server "
+            "sees the files; remove model.digest",
             cel="!has(self.model.digest) || self.model.digest == '' || !self.model.uri.startsWith('file:') "
-            "|| !has(self.runtime) || self.runtime.name != 'Custom'",
+            "|| !has(self.runtime) || self.runtime.name == 'Torch'",
             holds=lambda spec: (
                 spec.model.digest == ""
                 or not spec.model.uri.startswith("file:")
-                or spec.runtime.name is not RuntimeName.CUSTOM
+                or spec.runtime.name is RuntimeName.TORCH
             ),
         ),
         Rule(

@@ -82,7 +82,7 @@ def metrics_port(spec: ModelServiceSpec) -> int:
 
 def metrics_path(spec: ModelServiceSpec) -> str:
     """Return the path that is scraped, empty for a server that has no metrics."""
-    return "/metrics" if spec.runtime.name is RuntimeName.TORCH else spec.runtime.metrics_path
+    return spec.runtime.metrics_path if spec.runtime.name is RuntimeName.CUSTOM else "/metrics"
 
 
 def speaks_tls(template: Mapping[str, Any]) -> bool:
@@ -141,16 +141,16 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
         ports.append({"name": names.METRICS_PORT, "containerPort": metrics_port(spec), "protocol": "TCP"})
     mounts = [_MODEL_MOUNT | {"readOnly": True}, *_source_mounts(spec)] if _is_fetched(spec) else []
     mounts += [mount | {"readOnly": True} for mount in _cache_mounts(spec)]
-    mounts += _secret_mounts(spec)
+    mounts += [*_secret_mounts(spec), *([_SHM_MOUNT] if spec.runtime.name is RuntimeName.VLLM else [])]
     return {
         "name": names.SERVER,
         "image": _torch_image(spec, config) if torch else spec.runtime.image,
         "imagePullPolicy": "IfNotPresent",
-        **_args(spec, torch=torch),
+        **_command(spec),
         "ports": ports,
         **({"env": env} if (env := [_env(variable) for variable in spec.runtime.env]) else {}),
         "resources": _resources(spec, accelerator),
-        **(_torch_probes(spec) if torch else _custom_probes(spec)),
+        **_server_probes(spec),
         **({} if torch else {"lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}}}),
         "securityContext": _RESTRICTED if torch else _UNPRIVILEGED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -158,8 +158,31 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
     }
 
 
-def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
-    own = [
+def _command(spec: ModelServiceSpec) -> Body:
+    """Return what the container runs: the user's arguments come after ours."""
+    match spec.runtime.name:
+        case RuntimeName.TORCH:
+            return {"args": [*_torch_args(spec), *spec.runtime.args]}
+        case RuntimeName.VLLM:
+            # The command, too: older images start another program, which takes the model differently.
+            return {"command": ["vllm", "serve"], "args": [*_vllm_args(spec), *spec.runtime.args]}
+        case RuntimeName.CUSTOM:
+            return {"args": [*spec.runtime.args]} if spec.runtime.args else {}
+
+
+def _vllm_args(spec: ModelServiceSpec) -> list[str]:
+    model = f"{MODEL_DIRECTORY}/current" if _is_fetched(spec) else spec.model.uri.removeprefix("file://")
+    devices = spec.accelerator.count if spec.accelerator else 1
+    return [
+        model,
+        f"--served-model-name={spec.model.name}",
+        f"--port={spec.runtime.port}",
+        *([f"--tensor-parallel-size={devices}"] if devices > 1 else []),
+    ]
+
+
+def _torch_args(spec: ModelServiceSpec) -> list[str]:
+    return [
         "serve",
         f"{MODEL_DIRECTORY}/current",
         f"--name={spec.model.name}",
@@ -178,13 +201,11 @@ def _args(spec: ModelServiceSpec, *, torch: bool) -> Body:
         *([f"--tokens-dir={TOKENS_DIRECTORY}"] if spec.security.auth else []),
         *([_TLS_CERT, f"--tls-key={TLS_DIRECTORY}/tls.key"] if spec.security.tls else []),
     ]
-    args = [*(own if torch else []), *spec.runtime.args]
-    return {"args": args} if args else {}
 
 
 def _latency_buckets(spec: ModelServiceSpec) -> str:
     """Return the bounds of the server's duration histograms with the thresholds of the objectives among them."""
-    thresholds = [threshold.seconds for threshold in spec.slo.thresholds] if spec.slo else []
+    thresholds = [threshold.seconds for threshold in spec.thresholds]
     return ",".join(map(str, sorted({*_BUCKETS, *thresholds}))) if thresholds else ""
 
 
@@ -198,6 +219,17 @@ def _torch_image(spec: ModelServiceSpec, config: Config) -> str:
     """Return the user's own build of the server where there is one: it may hold the model."""
     own = spec.runtime.image if spec.runtime.name is RuntimeName.TORCH else ""
     return own or config.images.server
+
+
+def _server_probes(spec: ModelServiceSpec) -> Body:
+    match spec.runtime.name:
+        case RuntimeName.TORCH:
+            return _torch_probes(spec)
+        case RuntimeName.VLLM:
+            healthy = {"httpGet": {"path": "/health", "port": names.HTTP_PORT}}
+            return _probes(spec, healthy, healthy)
+        case RuntimeName.CUSTOM:
+            return _custom_probes(spec)
 
 
 def _torch_probes(spec: ModelServiceSpec) -> Body:
@@ -280,16 +312,19 @@ def _grace_seconds(spec: ModelServiceSpec) -> int:
 
 _MODEL_MOUNT: Body = {"name": "model", "mountPath": MODEL_DIRECTORY}
 _TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
+_SHM_MOUNT: Body = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - as above
 _PVC = "pvc://"
 
 
 def _is_fetched(spec: ModelServiceSpec) -> bool:
-    """A model in the image of a Custom server is where the user put it; only that container could see it."""
-    return not (spec.runtime.name is RuntimeName.CUSTOM and spec.model.uri.startswith("file:"))
+    """A model in the image of another server is where the user put it; only that container could see it."""
+    return spec.runtime.name is RuntimeName.TORCH or not spec.model.uri.startswith("file:")
 
 
 def _volumes(spec: ModelServiceSpec) -> list[Body]:
     volumes: list[Body] = [{"name": "tmp", "emptyDir": {}}]
+    if spec.runtime.name is RuntimeName.VLLM:  # its processes meet there; a container's own has 64 MB
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     if _is_fetched(spec):
         volumes.append({"name": "model", "emptyDir": {}})
     if spec.model.uri.startswith(_PVC):

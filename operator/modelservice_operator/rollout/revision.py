@@ -10,11 +10,12 @@ from modelservice_operator.api import ModelServiceSpec, canonical
 
 # Every field of the spec stands in exactly one of the three; a test compares them with the types.
 POD_SHAPING = frozenset(
-    {"model", "runtime", "precision", "serving", "explain"}
-    | {"accelerator", "resources", "startupTimeout", "podTemplate"}
+    {"model", "precision", "serving", "explain", "accelerator", "resources", "startupTimeout", "podTemplate"}
 )
 LIVE = frozenset({"service", "replicas", "rollout", "monitoring"})
-MIXED = frozenset({"slo", "security"})  # pod-shaping: thresholds, as the server counts up to them; live: networkPolicy
+# Pod-shaping but for runtime.metrics and security.networkPolicy; live but for the thresholds of slo, up to which the
+# server counts exactly.
+MIXED = frozenset({"runtime", "security", "slo"})
 
 # Without vowels and look-alikes, as Kubernetes' own generated names: no words, no confusion of 0 and o, 1 and l.
 _ALPHABET = "bcdfghjkmnpqrstvwxz2456789"
@@ -29,9 +30,10 @@ def shape(spec: ModelServiceSpec, restart: str) -> dict[str, Any]:
     """
     given = canonical(spec)
     shaping = {field: value for field, value in given.items() if field in POD_SHAPING}
+    runtime = {field: value for field, value in given.get("runtime", {}).items() if field != "metrics"}
     security = {field: value for field, value in given.get("security", {}).items() if field != "networkPolicy"}
-    thresholds = [str(threshold) for threshold in spec.slo.thresholds] if spec.slo else []
-    mixed = {"security": security, "thresholds": thresholds, "restart": restart}
+    thresholds = [str(threshold) for threshold in spec.thresholds]
+    mixed = {"runtime": runtime, "security": security, "thresholds": thresholds, "restart": restart}
     return shaping | {field: value for field, value in mixed.items() if value}
 
 

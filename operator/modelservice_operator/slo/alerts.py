@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from modelservice_operator.api.duration import Duration
 from modelservice_operator.slo.burn import CRITICAL, WARNING, Tier, number, tiers
 from modelservice_operator.slo.indicators import availability
+from modelservice_operator.slo.metrics import TORCH, metrics_of, series
 from modelservice_operator.slo.recordings import ERRORS, RATIO, Promise, selector
 
 if TYPE_CHECKING:
@@ -137,19 +138,22 @@ def _burn_alert(subject: Subject, promise: Promise, tier: Tier) -> Rule:
 
 def failing(subject: Subject) -> Rule:
     """Return the alert that no target can silence."""
-    it, seen = availability(subject.own), subject.seen
+    metrics, seen = metrics_of(subject.spec), subject.seen
     startup = max(subject.spec.startup_timeout, _TWO_LOOKS)
-    requests_fail = f"{it.ratio_over('2m')} >= 0.5 and {it.bad_over('2m')} >= {FLOOR}"
     # What was scaled up from zero may load, and what has never served has not ended to.
     nobody_is_ready = (
         f"min(min_over_time(modelservice_replicas_wanted{{{seen}}}[{startup}])) > 0 "
         f"and max(max_over_time(modelservice_replicas_ready{{{seen}}}[90s])) == 0 "
         f'unless max(modelservice_rollout_phase{{{seen},phase="Starting"}})'
     )
+    query = nobody_is_ready
+    if metrics.requests:
+        it = availability(subject.own, metrics)
+        query = f"({it.ratio_over('2m')} >= 0.5 and {it.bad_over('2m')} >= {FLOOR}) or ({nobody_is_ready})"
     return subject.alert(
         FAILING,
         CRITICAL,
-        f"({requests_fail}) or ({nobody_is_ready})",
+        query,
         f"Model {subject} fails its users.",
         "At least half of its requests failed over the last 2 minutes, or none of its pods is ready. Its status says "
         f"what it lacks: kubectl -n {subject.namespace} describe modelservice {subject.name}.",
@@ -157,17 +161,21 @@ def failing(subject: Subject) -> Rule:
 
 
 def health_alerts(subject: Subject) -> list[Rule]:
-    """Return the alerts that tell early, or tell why, from the operator's gauges and the server's own metrics."""
+    """Return the alerts that tell early, or tell why, from the operator's gauges and the server's own metrics.
+
+    Only the Torch server tells how it loads and queues.
+    """
+    metrics = metrics_of(subject.spec)
+    is_torch = metrics is TORCH
     own, seen, timeout = subject.own, subject.seen, subject.spec.startup_timeout
     describe = f"kubectl -n {subject.namespace} describe modelservice {subject.name}"
     has_no_room = f'max(modelservice_condition{{{seen},condition="Scheduled"}}) == 0'
     patience = str(max(timeout, _PATIENCE))
-    return [
+    alerts = [
         subject.alert(
             METRICS_ABSENT,
             WARNING,
-            f"absent(model_server_requests_total{{{own}}}) "
-            f"unless on () max(modelservice_replicas_ready{{{seen}}}) == 0",
+            f"absent({series(metrics.alive, own)}) unless on () max(modelservice_replicas_ready{{{seen}}}) == 0",
             f"Prometheus has no metrics of model {subject}.",
             "Pods of it may serve well, but nobody would be told if they did not. See whether Prometheus selects the "
             f"targets of the Service {subject.name}-metrics, and whether they are up.",
@@ -176,9 +184,7 @@ def health_alerts(subject: Subject) -> list[Rule]:
         subject.alert(
             CRASH_LOOPING,
             WARNING,
-            f'max(modelservice_ready_reason{{{seen},reason="CrashLoop"}}) '
-            f'or sum(resets(model_server_requests_total{{{own},code="200"}}[30m])) '
-            f"+ sum(increase(model_server_worker_restarts_total{{{own}}}[30m])) >= 3",
+            f'max(modelservice_ready_reason{{{seen},reason="CrashLoop"}})' + (_restarts(own) if is_torch else ""),
             f"Servers of model {subject} keep exiting.",
             f"They are started anew each time. Their exit codes and last words: {describe}, and kubectl -n "
             f"{subject.namespace} logs -l modelservice.dev/name={subject.name} -c server --previous.",
@@ -229,3 +235,12 @@ def health_alerts(subject: Subject) -> list[Rule]:
             lasting="10m",
         ),
     ]
+    return [alert for alert in alerts if is_torch or alert["alert"] not in {SLOW_LOAD, QUEUE_SATURATED}]
+
+
+def _restarts(own: str) -> str:
+    """Return what tells of servers that exit and come back too soon for their pods to be found at it."""
+    return (
+        f' or sum(resets(model_server_requests_total{{{own},code="200"}}[30m])) '
+        f"+ sum(increase(model_server_worker_restarts_total{{{own}}}[30m])) >= 3"
+    )

@@ -1,4 +1,4 @@
-"""Which requests count, and which of them are bad, as the model server's metrics tell: PromQL over a window."""
+"""Which requests count, and which of them are bad, as the server's metrics tell: PromQL over a window."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelservice_operator.api.types import ObjectiveName
+from modelservice_operator.slo.metrics import TORCH, Metrics, series
 
 if TYPE_CHECKING:
+    from modelservice_operator.api.duration import Duration
     from modelservice_operator.api.types import Objective
-
-# What the service refuses because it is full (429) fails its users as much as what it could not do (5xx).
-FAILED = "429|5.."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +33,32 @@ class Indicator:
         return f"{self.bad_over(window)} / ({self.total_over(window)} > 0)"
 
 
-def indicator(objective: Objective, selector: str) -> Indicator:
+def indicator(objective: Objective, selector: str, metrics: Metrics) -> Indicator:
     """Return how an objective is measured on the series that `selector` selects."""
     if objective.name is ObjectiveName.AVAILABILITY:
-        return availability(selector)
+        return availability(selector, metrics)
+    histogram = {
+        ObjectiveName.LATENCY: metrics.latency,
+        ObjectiveName.FIRST_TOKEN: metrics.first_token,
+        ObjectiveName.INTER_TOKEN: metrics.inter_token,
+    }[objective.name]
     assert objective.threshold is not None  # noqa: S101 - a rule of the type
     # A bucket without its bound belongs to a server of a revision with another threshold: it says nothing here.
-    buckets = "model_server_request_duration_seconds_bucket"
-    every = f'increase({buckets}{{{selector},le="+Inf"}}[WINDOW])'
-    within = f'increase({buckets}{{{selector},le="{objective.threshold.seconds}"}}[WINDOW])'
+    bounds = ('le="+Inf"', _bound(objective.threshold, metrics))
+    every, within = (f"increase({series(histogram, selector, each, suffix='_bucket')}[WINDOW])" for each in bounds)
     return Indicator(f"sum({every} and ignoring(le) {within})", f"sum({every} - ignoring(le) {within})")
 
 
-def availability(selector: str) -> Indicator:
+def availability(selector: str, metrics: Metrics) -> Indicator:
     """Return how availability is measured."""
-    requests = "model_server_requests_total"
-    return Indicator(
-        f"sum(increase({requests}{{{selector}}}[WINDOW]))",
-        f'sum(increase({requests}{{{selector},code=~"{FAILED}"}}[WINDOW]))',
-    )
+    total = f"sum(increase({series(metrics.requests, selector)}[WINDOW]))"
+    bad = f"sum(increase({series(metrics.errors, selector)}[WINDOW]))"
+    return Indicator(total, bad if metrics.errors_are_there else f"({bad} or 0 * {total})")
+
+
+def _bound(threshold: Duration, metrics: Metrics) -> str:
+    """Return the matcher of a bucket's bound; of a whole number there are two notations."""
+    seconds = threshold.seconds
+    if metrics is TORCH or not seconds.is_integer():
+        return f'le="{seconds}"'
+    return f'le=~"{int(seconds)}(\\\\.0)?"'

@@ -14,6 +14,7 @@ from modelservice_operator.slo.indicators import indicator
 
 if TYPE_CHECKING:
     from modelservice_operator.api.types import Objective, SloWindow
+    from modelservice_operator.slo.metrics import Metrics
 
 Rule = dict[str, Any]
 
@@ -33,6 +34,8 @@ class Promise:
     service: str
     objective: Objective
     window: SloWindow
+    metrics: Metrics
+    """What the server calls what it is about."""
 
     @property
     def id(self) -> str:
@@ -63,7 +66,7 @@ def selector(namespace: str, service: str) -> str:
 
 def fast(promise: Promise) -> list[Rule]:
     """Return what a page must not wait for."""
-    it = indicator(promise.objective, selector(promise.namespace, promise.service))
+    it = indicator(promise.objective, selector(promise.namespace, promise.service), promise.metrics)
     burn_rate = f"{promise.series(f'{RATIO}5m')} / {number(budget_of(promise.objective.target))}"
     return [
         _ratio(promise, "5m", it.ratio_over("5m")),
@@ -75,7 +78,7 @@ def fast(promise: Promise) -> list[Rule]:
 
 def slow(promise: Promise) -> list[Rule]:
     """Return the rest: long windows, which from a day on are sums of what was counted every five minutes."""
-    it = indicator(promise.objective, selector(promise.namespace, promise.service))
+    it = indicator(promise.objective, selector(promise.namespace, promise.service), promise.metrics)
     days = DAYS[promise.window]
     return [
         _record(promise, REQUESTS, it.total_over("5m")),

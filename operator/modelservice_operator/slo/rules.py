@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from modelservice_operator.slo import recordings
 from modelservice_operator.slo.alerts import Links, Subject, burn_alerts, failing, health_alerts
+from modelservice_operator.slo.metrics import metrics_of
 from modelservice_operator.slo.recordings import Promise
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def rule_groups(namespace: str, name: str, spec: ModelServiceSpec, links: Links)
     subject = Subject(namespace, name, spec, links)
     groups = [_group("failing", FAST, [failing(subject)]), _group("health", SLOW, health_alerts(subject))]
     for objective in spec.slo.objectives:
-        promise = Promise(namespace, name, objective, spec.slo.window)
+        promise = Promise(namespace, name, objective, spec.slo.window, metrics_of(spec))
         fast = [*recordings.fast(promise), *burn_alerts(subject, promise, frozenset({"1h"}))]
         slow = [*recordings.slow(promise), *burn_alerts(subject, promise, frozenset({"6h", "1d", "3d"}))]
         groups += [_group(f"{objective.name}-fast", FAST, fast), _group(f"{objective.name}-slow", SLOW, slow)]

@@ -9,6 +9,7 @@ Spec = dict[str, Any]
 MODEL = {"uri": "pvc://models/digits"}
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
+VLLM = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0"}
 
 URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo"
 KEYS = "keys are names such as app or example.com/team"
@@ -94,6 +95,29 @@ VALID: dict[str, Spec] = {
             }
         },
     ),
+    "everything that vLLM can promise": spec(
+        runtime={**VLLM, "port": 9090},
+        slo=objectives(
+            {"name": "availability", "target": "99.9%"},
+            {"name": "latency", "target": "99%", "threshold": "30s"},
+            {"name": "firstToken", "target": "99%", "threshold": "250ms"},
+            {"name": "interToken", "target": "99%", "threshold": "50ms"},
+        ),
+    ),
+    "a custom server with metrics": spec(
+        runtime=CUSTOM
+        | {
+            "metricsPath": "/metrics",
+            "metrics": {
+                "requests": "http:requests_total",
+                "errors": 'http:requests_total{code=~"5..",method!="GET"}',
+                "latency": "seconds",
+            },
+        },
+        slo=objectives(
+            {"name": "availability", "target": "99%"}, {"name": "latency", "target": "99%", "threshold": "1m"}
+        ),
+    ),
     "people to call": spec(
         monitoring={
             "alerting": {
@@ -175,17 +199,17 @@ INVALID: dict[str, Invalid] = {
     ),
     "a way out of the bucket": Invalid(spec(model={"uri": "s3://models/../x"}), "spec.model.uri", URI),
     "a repository without its owner": Invalid(spec(model={"uri": "hf://nlp"}), "spec.model.uri", URI),
-    "an unknown runtime": Invalid(spec(runtime={"name": "VLLM"}), "spec.runtime.name"),
+    "an unknown runtime": Invalid(spec(runtime={"name": "Vllm"}), "spec.runtime.name"),
     "custom without an image": Invalid(
-        spec(runtime={"name": "Custom"}), "spec.runtime", "a Custom runtime needs image"
+        spec(runtime={"name": "Custom"}), "spec.runtime", "a Custom or VLLM runtime needs image"
     ),
     "probes for Torch": Invalid(
         spec(runtime={"readinessPath": "/up"}),
         "spec.runtime",
-        "are for a Custom runtime; the Torch server's own are known",
+        "are for a Custom runtime; those of other servers are known",
     ),
     "a metrics port without a path": Invalid(
-        spec(runtime={**CUSTOM, "metricsPort": 9}), "spec.runtime", "metricsPort needs metricsPath"
+        spec(runtime={**CUSTOM, "metricsPort": 9}), "spec.runtime", "metricsPort and metrics need metricsPath"
     ),
     "Torch on its metrics port": Invalid(
         spec(runtime={"port": 9090}), "spec.runtime", "port 9090 is the Torch server's"
@@ -267,7 +291,37 @@ INVALID: dict[str, Invalid] = {
     "objectives of a custom server": Invalid(
         spec(runtime=CUSTOM, slo=objectives({"name": "availability", "target": "99%"})),
         "spec",
-        "slo is for the Torch runtime; remove it",
+        "an objective cannot be measured",
+    ),
+    "tokens of a Torch server": Invalid(
+        spec(slo=objectives({"name": "firstToken", "target": "99%", "threshold": "250ms"})),
+        "spec",
+        "firstToken and interToken need a VLLM runtime",
+    ),
+    "an objective whose metric a custom server does not name": Invalid(
+        spec(
+            runtime={**CUSTOM, "metricsPath": "/metrics", "metrics": {"latency": "seconds"}},
+            slo=objectives({"name": "availability", "target": "99%"}),
+        ),
+        "spec",
+        "a Custom one needs the metrics of each objective in runtime.metrics",
+    ),
+    "errors without requests": Invalid(
+        spec(runtime={**CUSTOM, "metricsPath": "/metrics", "metrics": {"errors": "failed"}}),
+        "spec.runtime.metrics",
+        "requests and errors need each other",
+    ),
+    "a metric that ends in another query": Invalid(
+        spec(runtime={**CUSTOM, "metricsPath": "/metrics", "metrics": {"latency": 'a{b="c"} or x{d="e"}'}}),
+        "spec.runtime.metrics.latency",
+    ),
+    "vLLM without an image": Invalid(
+        spec(runtime={"name": "VLLM"}), "spec.runtime", "a Custom or VLLM runtime needs image"
+    ),
+    "a threshold that vLLM has no bucket for": Invalid(
+        spec(runtime=VLLM, slo=objectives({"name": "firstToken", "target": "99%", "threshold": "300ms"})),
+        "spec",
+        "vLLM's histograms have no bucket that ends at the threshold",
     ),
     "nobody in particular": Invalid(
         spec(security={"networkPolicy": {"allowFrom": [{}]}}),
@@ -295,7 +349,7 @@ INVALID: dict[str, Invalid] = {
     "a digest that nobody can check": Invalid(
         spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),
         "spec",
-        "the digest of a file:// model cannot be checked for a Custom runtime",
+        "the digest of a file:// model cannot be checked for a Custom or VLLM runtime",
     ),
     "no batch at all": Invalid(spec(serving={"maxBatchSize": 0}), "spec.serving.maxBatchSize"),
     "a duration without a unit": Invalid(

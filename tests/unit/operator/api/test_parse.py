@@ -54,7 +54,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         (spec(replicas=-1), "spec.replicas: must be at least 0 (found -1)"),
         (spec(replicas=2**31), "spec.replicas: must be at most 2147483647 (found 2147483648)"),
         (spec(replicas=True), "spec.replicas: must be a whole number (found true)"),
-        (spec(runtime={"name": "VLLM"}), "spec.runtime.name: must be 'Torch' or 'Custom' (found \"VLLM\")"),
+        (spec(runtime={"name": "Vllm"}), "spec.runtime.name: must be 'Torch', 'VLLM' or 'Custom' (found \"Vllm\")"),
         (spec(rollout={"paused": "yes"}), 'spec.rollout.paused: must be true or false (found "yes")'),
         (spec(serving=[]), "spec.serving: must be an object"),
         (spec(runtime={"args": "--x"}), 'spec.runtime.args: must be a list (found "--x")'),

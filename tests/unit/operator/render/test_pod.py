@@ -470,3 +470,25 @@ def test_ways_to_explain_reach_the_server_in_one_order_where_there_are_any() -> 
 def test_trust_reaches_the_server_where_there_is_any() -> None:
     assert "--trust=Native" in server(model={**HTTPS, "trust": "Native"})["args"]
     assert not [arg for arg in server(model={**HTTPS, "trust": "Data"})["args"] if arg.startswith("--trust")]
+
+
+def test_vllm_is_started_as_its_own_command_and_asked_for_its_health() -> None:
+    vllm = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0", "args": ["--max-model-len=4096"]}
+    found = server(runtime=vllm)
+    assert found["command"] == ["vllm", "serve"]
+    assert found["args"] == ["/model/current", "--served-model-name=m", "--port=8080", "--max-model-len=4096"]
+    assert (
+        found["readinessProbe"]["httpGet"] == found["livenessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    )
+    assert found["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
+    in_image = server(runtime=vllm, model=FILE)
+    assert in_image["args"][0] == "/models/m"
+    assert "initContainers" not in pod(runtime=vllm, model=FILE)
+
+
+def test_vllm_spreads_over_its_devices_and_has_room_for_its_processes_to_meet() -> None:
+    vllm = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0"}
+    found = pod(runtime=vllm, accelerator={"class": "nvidia-l4", "count": 2})
+    assert "--tensor-parallel-size=2" in found["containers"][0]["args"]
+    assert {"name": "shm", "mountPath": "/dev/shm"} in found["containers"][0]["volumeMounts"]  # noqa: S108
+    assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in found["volumes"]

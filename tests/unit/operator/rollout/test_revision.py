@@ -127,3 +127,11 @@ def test_a_name_is_a_label_and_a_name_of_every_child(spec: dict[str, Any]) -> No
     name = revision_name("m" * 45, shape(parsed(**spec), ""))
     assert re.fullmatch(r"m{45}-[b-df-hj-np-tv-xz2-9]{10}", name)
     assert len(name) <= 63
+
+
+def test_of_other_servers_no_objective_and_no_name_of_a_metric_makes_a_revision() -> None:
+    vllm = {"name": "VLLM", "image": "x"}
+    promised = {"objectives": [{"name": "firstToken", "target": "99%", "threshold": "250ms"}]}
+    assert revision_of(runtime=vllm, slo=promised) == revision_of(runtime=vllm)
+    custom = {"name": "Custom", "image": "x", "metricsPath": "/metrics"}
+    assert revision_of(runtime=custom | {"metrics": {"latency": "seconds"}}) == revision_of(runtime=custom)
