@@ -296,6 +296,7 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("patch", "policy:poddisruptionbudgets"),
         ("delete", "networking.k8s.io:networkpolicies"),
         ("patch", "monitoring.coreos.com:servicemonitors"),
+        ("patch", "monitoring.coreos.com:prometheusrules"),
         ("list", "apiextensions.k8s.io:customresourcedefinitions"),
     }
     denied = {
