@@ -1,0 +1,139 @@
+"""A ModelService that is kept in git: nothing that the operator or an autoscaler writes is drift to any tool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cluster import binaries, ports
+from cluster.controlplane import ControlPlane
+from controlplane.conftest import install_crd, kubectl_of
+from controlplane.kubelet import Kubelet, serving
+from controlplane.operator_process import OperatorProcess
+from controlplane.services import Services
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# As people write it: defaults spelt out, amounts in odd notation, and what a tool for GitOps adds.
+MANIFEST: dict[str, Any] = {
+    "apiVersion": "modelservice.dev/v1alpha1",
+    "kind": "ModelService",
+    "metadata": {
+        "name": "m",
+        "labels": {"app.kubernetes.io/instance": "models", "kustomize.toolkit.fluxcd.io/name": "models"},
+        "annotations": {"argocd.argoproj.io/tracking-id": "models:modelservice.dev/ModelService:ml/m"},
+    },
+    "spec": {
+        "model": {"uri": "file:///models/m", "trust": "Data"},
+        "runtime": {"name": "Torch", "args": ["--drain-delay=1s"], "env": [{"name": "A", "value": "1"}]},
+        "serving": {"requestTimeout": "10000ms"},
+        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"memory": "2048Mi"}},
+        "startupTimeout": "600s",
+        "podTemplate": {"metadata": {"labels": {"team": "nlp"}}, "spec": {"nodeSelector": {"kubernetes.io/os": None}}},
+    },
+}
+MODES = pytest.mark.parametrize("mode", [(), ("--server-side",)], ids=["client-side", "server-side"])
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("gitops") / "cluster", controllers=True) as plane:
+        install_crd(plane)
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
+    with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "1"}).running() as kubelet:
+        yield kubelet
+
+
+@pytest.fixture(scope="module")
+def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    directory = tmp_path_factory.mktemp("process")
+    operator = OperatorProcess(kubectl_of(plane), plane.kubeconfig, directory, ports.free(1)[0])
+    operator.start()
+    yield operator
+    assert operator.stop() == 0
+
+
+@pytest.fixture
+def services(
+    plane: ControlPlane, operator: OperatorProcess, kubelet: Kubelet, request: pytest.FixtureRequest
+) -> Iterator[Services]:
+    del operator
+    kubelet.state_of = lambda _: serving()
+    kubectl, namespace = kubectl_of(plane), f"test-{abs(hash(request.node.name)) % 10**8}"
+    kubectl("create", "namespace", namespace)
+    services = Services(kubectl, namespace)
+    until(lambda: services.all("serviceaccounts"), "the namespace is usable")
+    yield services
+    services.kubectl("delete", "modelservices", "--all")
+
+
+def manifest(**spec: object) -> dict[str, Any]:
+    return MANIFEST | {"spec": MANIFEST["spec"] | spec}
+
+
+def drift(plane: ControlPlane, services: Services, wanted: dict[str, Any], *mode: str) -> str:
+    """Return what `kubectl diff` says an apply would change."""
+    command = [binaries.path("kubectl"), f"--namespace={services.namespace}", "diff", "--filename=-", *mode]
+    environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
+    done = subprocess.run(
+        command, input=json.dumps(wanted), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (1 if done.stdout else 0), done.stderr
+    return done.stdout
+
+
+def version(services: Services) -> tuple[str, int]:
+    metadata = services.get("modelservice")["metadata"]
+    return metadata["resourceVersion"], metadata["generation"]
+
+
+def scale(services: Services, replicas: int) -> None:
+    services.kubectl("scale", "modelservice", "m", f"--replicas={replicas}")
+    until(lambda: services.get("modelservice")["status"]["readyReplicas"] == replicas, f"{replicas} pods serve")
+    services.until("Ready", "True")
+
+
+@MODES
+def test_what_the_operator_and_an_autoscaler_write_is_no_drift(
+    plane: ControlPlane, services: Services, mode: tuple[str, ...]
+) -> None:
+    services.kubectl("apply", "-f", "-", *mode, stdin=MANIFEST)
+    services.until("Ready", "True")
+    assert services.get("modelservice")["spec"]["replicas"] == 1  # the operator's
+    assert drift(plane, services, MANIFEST, *mode) == ""
+    scale(services, 3)
+    assert drift(plane, services, MANIFEST, *mode) == ""
+    before = version(services)
+    services.kubectl("apply", "-f", "-", *mode, stdin=MANIFEST)  # server-side: nobody's fields are in the way
+    assert version(services) == before
+    assert services.get("modelservice")["spec"]["replicas"] == 3
+    changed = manifest(startupTimeout="5m")
+    assert "+  startupTimeout: 5m" in drift(plane, services, changed, *mode)
+    services.kubectl("apply", "-f", "-", *mode, stdin=changed)
+    services.until("Ready", "True")
+    assert services.get("modelservice")["spec"]["replicas"] == 3
+    assert drift(plane, services, changed, *mode) == ""
+
+
+@MODES
+def test_a_number_that_git_holds_is_git_s(plane: ControlPlane, services: Services, mode: tuple[str, ...]) -> None:
+    wanted = manifest(replicas=2)
+    services.kubectl("apply", "-f", "-", *mode, stdin=wanted)
+    services.until("Ready", "True")
+    before = version(services)
+    services.kubectl("apply", "-f", "-", *mode, stdin=wanted)
+    assert version(services) == before
+    assert drift(plane, services, wanted, *mode) == ""
+    scale(services, 3)
+    force = ["--force-conflicts"] if mode else []  # as Argo CD and Flux do; people are told who else wrote it
+    assert "+  replicas: 2" in drift(plane, services, wanted, *mode, *force)
