@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,12 +86,16 @@ class Kubelet:
 
     def _run(self) -> None:
         while not self._stop.wait(_TURN_SECONDS):
-            if time.monotonic() - self._beaten > _BEAT_SECONDS:
-                self._beat()
-            for pod in self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={self._node}").items:
-                # A pod may be gone by the time its turn comes.
-                with contextlib.suppress(ApiException):
-                    self._tend(pod)
+            # A busy API server may be late with an answer; the next turn is soon.
+            with contextlib.suppress(ApiException, HTTPError):
+                self._turn()
+
+    def _turn(self) -> None:
+        if time.monotonic() - self._beaten > _BEAT_SECONDS:
+            self._beat()
+        for pod in self._core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={self._node}").items:
+            with contextlib.suppress(ApiException):  # it may be gone by the time its turn comes
+                self._tend(pod)
 
     def _tend(self, pod: Any) -> None:  # noqa: ANN401 - the client's generated type
         name, namespace = pod.metadata.name, pod.metadata.namespace

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import ClientError
+
 from controlplane.kubelet import serving
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ async def _live(admin: Admin) -> None:
     """Beat: the controller manager gives up a node that it has not heard of for 50 seconds."""
     while True:
         await asyncio.sleep(_BEAT_SECONDS)
-        await _beat(admin)
+        await _quietly(_beat(admin))
 
 
 async def _beat(admin: Admin) -> None:
@@ -70,5 +72,6 @@ async def _tend(admin: Admin) -> None:
 
 
 async def _quietly(doing: Any) -> None:  # noqa: ANN401 (any awaitable)
-    with suppress(AssertionError):  # a pod may be gone by the time its turn comes
+    # A pod may be gone by the time its turn comes, and a busy API server late with an answer.
+    with suppress(AssertionError, ClientError, TimeoutError):
         await doing
