@@ -107,7 +107,7 @@ class Spoiler:
                         if name.lower() not in {"connection", "transfer-encoding"}:
                             self.send_header(name, value)
                     self.end_headers()
-                    if self.command == "GET":
+                    if self.command != "HEAD":
                         self._send(answer, start, fault, changed)
 
             def _send(
