@@ -108,6 +108,10 @@ test-controlplane: $(VENV)/.test tools ## The operator on a real API server.
 test-e2e: $(VENV)/.test tools ## Real pods with a real model on a real node.
 	@$(PYTEST) tests/e2e
 
+.PHONY: test-kind
+test-kind: $(VENV)/.dev ## The product on kind; where neither docker nor namespaces are to be had it says so and skips.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m e2e.on_kind
+
 .PHONY: faults
 faults: $(VENV)/.test tools ## Kill the operator at every write, let every write meet every fault; then ten minutes of silence.
 	@bash tools/faults.sh

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster import binaries, cgroups, home, preflight, processes
+from cluster import binaries, cgroups, home, preflight
 from cluster.errors import MissingError
 from cluster.home import Home
 from cluster.node import Node
+from e2e.footprint import changed, footprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,17 +27,6 @@ NAME = "leaves-nothing"
 HERE = Home(NAME)
 NODE = Node(HERE.directory)
 TOOL = [sys.executable, str(Path(home.__file__).parent)]
-
-# What a kubelet, containerd or a network plugin is known to make or to change.
-FOLDERS = (
-    *("/etc/cni", "/etc/kubernetes", "/opt/cni", "/opt/containerd", "/run/containerd", "/run/flannel", "/run/netns"),
-    *("/run/xtables.lock", "/usr/libexec/kubernetes", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet"),
-    *("/var/log/containers", "/var/log/pods"),
-)
-SETTINGS = (
-    *("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys"),
-    *("kernel/keys/root_maxbytes", "net/ipv4/ip_forward", "net/netfilter/nf_conntrack_max"),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -66,32 +56,6 @@ def down() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def footprint() -> set[str]:
-    """Everything of the machine that a node could change."""
-    seen = {f"exists {folder}" for folder in FOLDERS if Path(folder).exists()}
-    for setting in SETTINGS:
-        path = Path("/proc/sys", setting)
-        seen.add(f"{setting} = {path.read_text().strip() if path.exists() else 'nothing'}")
-    for question in (["ip", "-oneline", "link"], ["ip", "route", "show", "table", "all"], ["ip", "netns"]):
-        answer = subprocess.run(question, capture_output=True, text=True, check=True).stdout
-        # "onelink" numbers the links; a number that was given once says nothing.
-        seen |= {" ".join([*question, line.partition(": ")[2] or line]) for line in answer.splitlines()}
-    seen |= {f"mount {line.split()[1]}" for line in Path("/proc/mounts").read_text().splitlines()}
-    for tree in cgroups.mounted():
-        seen |= {f"cgroup {tree.path / entry.name}" for entry in tree.path.iterdir() if entry.is_dir()}
-    seen |= {f"process {pid}" for pid in processes.find(HERE.directory)}
-    seen |= {f"state {entry}" for entry in home.ROOT.glob(f"*{NAME}*")}
-    return seen
-
-
-def assert_nothing_is_left(before: set[str]) -> None:
-    """Compare with before; whatever else happens on this machine meanwhile gets a moment to pass."""
-    deadline = time.monotonic() + 5
-    while left := footprint() ^ before:
-        assert time.monotonic() < deadline, f"changed for good: {sorted(left)}"
-        time.sleep(0.1)
-
-
 def pod_runs() -> None:
     kubectl = [str(binaries.path("kubectl")), f"--kubeconfig={HERE.kubeconfig}"]
     image = NODE.pause_image
@@ -102,17 +66,17 @@ def pod_runs() -> None:
 
 
 def test_a_node_that_ran_a_pod_is_gone_after_down() -> None:
-    before = footprint()
+    before = footprint(HERE.directory)
     up()
     pod_runs()
     assert cluster("status").returncode == 0
     down()
-    assert_nothing_is_left(before)
+    assert changed(HERE.directory, before) == []
 
 
 @pytest.mark.parametrize("victim", ["the first process of the node", "its keeper outside"])
 def test_a_killed_node_is_gone_after_down(victim: str) -> None:
-    before = footprint()
+    before = footprint(HERE.directory)
     up()
     pod_runs()
     first = NODE.init()
@@ -121,7 +85,7 @@ def test_a_killed_node_is_gone_after_down(victim: str) -> None:
     os.kill(first if victim.startswith("the first") else keeper, signal.SIGKILL)
     assert cluster("status").returncode == 1
     down()
-    assert_nothing_is_left(before)
+    assert changed(HERE.directory, before) == []
 
 
 def test_a_killed_node_is_replaced_by_up() -> None:
@@ -148,7 +112,7 @@ STAGES: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_up_that_was_killed_half_way_is_gone_after_down(stage: str) -> None:
-    before = footprint()
+    before = footprint(HERE.directory)
     environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
     tool = subprocess.Popen(
         [*TOOL, "up", "--driver", "node", "--name", NAME],
@@ -161,4 +125,4 @@ def test_an_up_that_was_killed_half_way_is_gone_after_down(stage: str) -> None:
     tool.kill()
     tool.wait()
     down()
-    assert_nothing_is_left(before)
+    assert changed(HERE.directory, before) == []

@@ -1,14 +1,18 @@
-"""Image archives: read which image one holds, and write a tiny one."""
+"""Image archives: read which image one holds, and write one of a single layer."""
 
 import hashlib
 import io
 import json
+import platform
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cluster.errors import ClusterError
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -33,20 +37,35 @@ def images(archive: Path) -> list[Image]:
     raise ClusterError(f"{archive} is no image archive: it has neither a manifest.json nor an index.json.")
 
 
-def write(archive: Path, *, name: str, program: Path, architecture: str) -> None:
+def write(archive: Path, *, name: str, program: Path) -> None:
     """Write a docker archive of an image that holds one static program and runs it."""
-    layer = _tar({program.name: program.read_bytes()}, mode=0o755)
-    config = json.dumps(
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        _add(tar, program.name, program.read_bytes(), mode=0o755)
+    layer.seek(0)
+    write_layer(archive, name=name, layer=layer, config={"Entrypoint": [f"/{program.name}"], "User": "65535:65535"})
+
+
+def write_layer(archive: Path, *, name: str, layer: BinaryIO, config: Mapping[str, object]) -> None:
+    """Write a docker archive of an image with one layer, a tar that may be large."""
+    digest = "sha256:" + hashlib.file_digest(layer, "sha256").hexdigest()  # type: ignore[arg-type]  # any file will do
+    described = json.dumps(
         {
-            "architecture": architecture,
+            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
-            "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [digest]},
         }
     ).encode()
-    config_name = _digest(config).removeprefix("sha256:") + ".json"
-    manifest = json.dumps([{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
-    archive.write_bytes(_tar({"layer.tar": layer, config_name: config, "manifest.json": manifest}, mode=0o644))
+    described_as = _digest(described).removeprefix("sha256:") + ".json"
+    manifest = json.dumps([{"Config": described_as, "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
+    with tarfile.open(archive, "w") as tar:
+        member = tarfile.TarInfo("layer.tar")
+        member.size = layer.seek(0, io.SEEK_END)
+        layer.seek(0)
+        tar.addfile(member, layer)
+        for file, content in {described_as: described, "manifest.json": manifest}.items():
+            _add(tar, file, content, mode=0o644)
 
 
 def _docker_image(tar: tarfile.TarFile, entry: dict[str, object]) -> Image:
@@ -76,11 +95,7 @@ def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _tar(files: dict[str, bytes], *, mode: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), mode
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+def _add(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    tar.addfile(member, io.BytesIO(content))

@@ -66,6 +66,11 @@ def path(name: str) -> Path:
     return find(tool) or build.build(tool, cached(tool))
 
 
+def own(name: str) -> Path:
+    """Return our own build of a program: static and of the very version that we pin, as an image must have it."""
+    return build.build(TOOLS[name], cached(TOOLS[name]))
+
+
 def paths(names: Iterable[str]) -> dict[str, Path]:
     """Return several programs, built one after the other: one build already uses all cores."""
     return {name: path(name) for name in names}

@@ -5,6 +5,7 @@ for five days. `go clean -cache -modcache` drops the rest.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -59,6 +60,23 @@ def command(tool: Tool, target: Path) -> list[str]:
         str(target),
         tool.package,
     ]
+
+
+def module(wrapper: Path, name: str) -> Path:
+    """Return the source of a Go module, as a wrapper's go.sum pins it; without the network once it is there."""
+    if not shutil.which("go"):
+        raise MissingError(f"The files of the Go module {name} come with Go: install Go 1.26 or newer.")
+    found = subprocess.run(
+        ["go", "mod", "download", "-json", name],
+        cwd=wrapper,
+        env={"GOTOOLCHAIN": "local", **os.environ, "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode:
+        raise ClusterError(f"Getting the Go module {name} failed:\n{found.stdout}{found.stderr}")
+    return Path(json.loads(found.stdout)["Dir"])
 
 
 def _run(tool: Tool, workshop: Path) -> None:

@@ -15,8 +15,11 @@ from pathlib import Path
 
 from cluster import binaries
 from cluster.errors import ClusterError, MissingError
+from cluster.processes import CONTAINED
 from cluster.progress import step
 
+# debootstrap brings one script per release that it knows; this one fits all releases since and the next ones.
+_SCRIPT = "sid"
 _APT = ("apt-get", "--quiet", "--yes", "--no-install-recommends")
 
 
@@ -46,6 +49,25 @@ def is_installed(package: str) -> bool:
         return False
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def bootstrap(release: str, packages: Sequence[str], root: Path) -> list[str]:
+    """Return the command that installs a release's smallest system with these packages in an empty folder."""
+    if not shutil.which("debootstrap"):
+        ensure(("debootstrap", "debian-archive-keyring"))
+    # debootstrap takes the script's name only after a mirror; `_mirror` knows one wherever apt is.
+    place = [site, _SCRIPT] if (site := _mirror()) else []
+    options = ["--variant=minbase", f"--include={','.join(packages)}"]
+    return [*CONTAINED, "debootstrap", *options, release, str(root), *place]
+
+
+def _mirror() -> str | None:
+    """Return the Debian mirror that the host itself uses; None leaves the choice to debootstrap."""
+    question = ["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages", "Label: Debian"]
+    if shutil.which(question[0]) is None:
+        return None
+    said = subprocess.run(question, capture_output=True, text=True, check=False).stdout.split()
+    return said[0] if said else None
 
 
 def unpacked(packages: Sequence[str]) -> Path:

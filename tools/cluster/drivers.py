@@ -1,12 +1,12 @@
 """The four ways to a cluster, and which one is taken."""
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cluster import docker
 from cluster.errors import ClusterError
 
 
@@ -51,13 +51,7 @@ def choose(asked: str, environment: Mapping[str, str], ours: Path, *, docker_and
 def docker_and_kind(environment: Mapping[str, str]) -> bool:
     """Tell whether `kind` is here and docker's daemon answers."""
     kind = shutil.which(environment.get("KIND", "kind"), path=environment.get("PATH"))
-    if not kind or not shutil.which("docker"):
-        return False
-    try:
-        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return asked.returncode == 0
+    return kind is not None and docker.version(environment) is not None
 
 
 def no_pods(archive: Path) -> ClusterError:

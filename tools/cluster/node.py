@@ -1,54 +1,30 @@
-"""Profile `node`: one real node with real pods, in namespaces of its own, from the first process to the last mount.
+"""Profile `node`: one real node with real pods, in namespaces of its own, from the first process to the last mount."""
 
-Killing that first process takes back all that it made. What lies outside is found again by name: the control groups and
-the cable by the cluster's directory and network, the processes by their mark.
-"""
-
-import hashlib
 import http.client
 import json
-import platform
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster import (
-    access,
-    archives,
-    binaries,
-    cgroups,
-    network,
-    node_config,
-    pins,
-    preflight,
-    processes,
-    runtime,
-    waiting,
-)
+from cluster import access, archives, binaries, network, node_config, pins, preflight, runtime
 from cluster.access import Access
 from cluster.api import Api
 from cluster.drivers import Health
+from cluster.enclave import Enclave
 from cluster.errors import ClusterError
 from cluster.network import Network
 from cluster.node_config import NODE, NodeSettings
 from cluster.pki import Authority, apiserver_names
 from cluster.progress import say, step
 
-_START_SECONDS = 180.0
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
-
-class Node:
+class Node(Enclave):
     """The node whose state is in one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.kubeconfig = directory / "kubeconfig"
-        # Two checkouts may both have a cluster "default".
-        self.cgroup = f"modelservice-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
 
     @property
     def pause_image(self) -> str:
@@ -69,9 +45,7 @@ class Node:
         settings = self._settings(programs, found)
         with step("starting the node"):
             self._write(settings)
-            cgroups.create(self.cgroup)
-            self._unshare()
-            network.connect(settings.network, self._wait_for_init())
+            self.start(settings.network)
             self._import_pause(programs["pause"], settings.pause_image)
             self._wait_until_usable(settings.network)
 
@@ -82,7 +56,7 @@ class Node:
             return Health(
                 ok=False, alive=False, lines=("the node's first process is gone; `down` clears what is left",)
             )
-        api, ours = Api(Access.read(self.kubeconfig)), self._network()
+        api, ours = Api(Access.read(self.kubeconfig)), self.network()
         checks = {
             "API server is ready": api.is_ready(),
             "node is Ready": _node_is_ready(api),
@@ -107,44 +81,12 @@ class Node:
                     tag = self._ctr("images", "tag", "--force", name, image.id)
                     subprocess.run(tag, capture_output=True, check=True)
 
-    def down(self) -> None:
-        """Kill everything, whatever is left of it, and take back what the namespaces do not take with them."""
-        try:
-            ours = self._network()
-        except (OSError, ValueError, KeyError):
-            ours = None  # it never came to a network
-        processes.kill_all(self.directory)
-        if ours:
-            network.disconnect(ours)
-        cgroups.remove(self.cgroup)
-        _refuse_mounts_below(self.directory)
-
     # -- inside
 
-    def init(self) -> int | None:
-        """Return the id, as seen from here, of the node's first process."""
-        for pid in processes.find(self.directory):
-            if processes.is_first_of_a_namespace(pid):
-                return pid
-        return None
-
-    def in_network(self, command: Sequence[str]) -> list[str]:
-        """Return a command that runs in the node's network, but with the machine's files."""
-        return ["nsenter", f"--target={self._init()}", "--net", "--", *command]
-
     def _ctr(self, *arguments: str) -> list[str]:
-        inside = ["nsenter", f"--target={self._init()}", "--mount", "--"]
+        inside = ["nsenter", f"--target={self.first()}", "--mount", "--"]
         program = json.loads((self.directory / "plan.json").read_text())["ctr"]
         return [*inside, program, "--address", node_config.CONTAINERD_SOCKET, "--namespace", "k8s.io", *arguments]
-
-    def _init(self) -> int:
-        init = self.init()
-        if init is None:
-            raise ClusterError(f"No node runs in {self.directory}; `up --profile node` starts one.")
-        return init
-
-    def _network(self) -> Network:
-        return Network(json.loads((self.directory / "plan.json").read_text())["slot"])
 
     # -- steps of `up`
 
@@ -172,28 +114,11 @@ class Node:
         for user, token in tokens.items():
             replace(inside, token=token).write(settings.kubeconfig(user))
         replace(inside, url=f"https://{ours.node}:6443").write(self.kubeconfig)
-        (self.directory / "log").mkdir(exist_ok=True)
-
-    def _unshare(self) -> None:
-        spaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--propagation", "private"]
-        life = ["--fork", "--mount-proc", "--kill-child=KILL"]
-        supervise = [sys.executable, str(Path(__file__).parent), "supervise", str(self.directory)]
-        processes.spawn(
-            ["unshare", *spaces, *life, "--", *supervise],
-            directory=self.directory,
-            log=self.directory / "log/supervisor.log",
-            outlives_us=True,
-        )
-
-    def _wait_for_init(self) -> int:
-        self._wait(lambda: self.init() is not None, "the node's first process did not start")
-        return self._init()
 
     def _import_pause(self, program: Path, image: str) -> None:
         archive = self.directory / "pause.tar"
-        architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-        archives.write(archive, name=image, program=program, architecture=architecture)
-        self._wait(
+        archives.write(archive, name=image, program=program)
+        self.wait(
             lambda: subprocess.run(self._ctr("version"), capture_output=True, check=False).returncode == 0,
             "containerd does not answer",
         )
@@ -201,29 +126,14 @@ class Node:
 
     def _wait_until_usable(self, ours: Network) -> None:
         api = Api(Access.read(self.kubeconfig))
-        self._wait(api.is_ready, f"the API server at {api.url} is not ready")
+        self.wait(api.is_ready, f"the API server at {api.url} is not ready")
         for path, content in node_config.dns_objects(ours).items():
             api.create(path, content)
-        self._wait(lambda: _node_is_ready(api), "the node is not Ready")
+        self.wait(lambda: _node_is_ready(api), "the node is not Ready")
         # Pods made before this account exists are refused.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self._wait(lambda: api.get(account) is not None, "the default service account does not exist")
-        self._wait(lambda: _dns_is_ready(ours), "CoreDNS is not ready")
-
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        log = self.directory / "log"
-        waiting.until(
-            condition,
-            f"{what}; the logs are in {log}, {log}/supervisor.log says what ended",
-            seconds=_START_SECONDS,
-            hopeless=self._gone,
-        )
-
-    def _gone(self) -> str | None:
-        if processes.find(self.directory):
-            return None
-        log = self.directory / "log/supervisor.log"
-        return f"The node's first process ended; the end of {log}:\n{processes.tail(log)}"
+        self.wait(lambda: api.get(account) is not None, "the default service account does not exist")
+        self.wait(lambda: _dns_is_ready(ours), "CoreDNS is not ready")
 
     def _import(self, archive: Path) -> None:
         # Through stdin: the archive may lie where the node's mounts do not show it.
@@ -264,10 +174,3 @@ def _dns_is_ready(ours: Network) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _refuse_mounts_below(directory: Path) -> None:
-    """Stop before a directory is removed in which something else is still visible."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if Path(line.split()[4]).is_relative_to(directory):
-            raise ClusterError(f"{line.split()[4]} is still mounted; unmount it, then call `down` again.")

@@ -84,7 +84,7 @@ def files(settings: NodeSettings) -> dict[Path, str]:
     etc = settings.etc
     return {
         etc / "containerd.toml": containerd(settings),
-        etc / "cni/10-node.conflist": _json(cni(settings.network)),
+        etc / "cni/10-node.conflist": _json(cni(settings.network.pods)),
         etc / "kubelet.json": _json(kubelet(settings)),
         etc / "kube-proxy.json": _json(kube_proxy(settings)),
         etc / "Corefile": corefile(settings),
@@ -125,7 +125,7 @@ conf_dir = "{settings.etc / "cni"}"
 """
 
 
-def cni(network: Network) -> dict[str, Any]:
+def cni(pods: str) -> dict[str, Any]:
     """Return the pod network: a bridge, routed without address translation."""
     bridge = {
         "type": "bridge",
@@ -134,7 +134,7 @@ def cni(network: Network) -> dict[str, Any]:
         "isDefaultGateway": True,
         "ipMasq": False,
         "hairpinMode": True,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": network.pods}]]},
+        "ipam": {"type": "host-local", "ranges": [[{"subnet": pods}]]},
     }
     return {"cniVersion": "0.4.0", "name": "node", "plugins": [bridge]}
 

@@ -11,6 +11,7 @@ KUBERNETES = "v1.35.4"
 ETCD = "v3.7.3"
 COREDNS = "v1.14.7"
 HELM = "v3.22.0"
+KIND = "v0.33.0"
 KSTATUS = "v1.2.3"  # of github.com/fluxcd/cli-utils: the library as Flux and Helm 4 have it
 GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
 ALERTMANAGER = "v0.28.1"
@@ -121,6 +122,7 @@ TOOLS: dict[str, Tool] = {
         ),
         _kubernetes("kubelet"),
         _kubernetes("kube-proxy"),
+        _kubernetes("kubeadm"),
         Tool("pause", "v1", module="pause"),
         Tool("coredns", COREDNS, module="coredns"),
         Tool(
@@ -131,6 +133,14 @@ TOOLS: dict[str, Tool] = {
             asks=("--version",),
             suits=lambda version: (3, 0, 0) <= version < (4, 0, 0),
             stamps={"github.com/prometheus/common/version.Version": "3.7.3"},
+        ),
+        Tool(
+            "kind",
+            KIND,
+            module="kind",
+            package="sigs.k8s.io/kind",
+            asks=("version",),
+            suits=lambda version: version[:2] == (0, 33),  # the one whose files our node image holds
         ),
         Tool(
             "promtool",
@@ -202,3 +212,5 @@ DEFINITIONS: dict[str, tuple[str, str, str]] = {
 FOR_CONTROLPLANE = ("etcd", "kube-apiserver", "kubectl")
 FOR_CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
 FOR_NODE = (*FOR_CONTROLPLANE, *FOR_CONTROLLERS, "kubelet", "kube-proxy", "pause", "coredns")
+FOR_KIND = ("kind", "kubectl")
+FOR_KIND_IMAGE = (*FOR_NODE, "kubeadm")

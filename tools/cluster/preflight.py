@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cluster import binaries, cgroups, runtime
 from cluster.errors import MissingError
-from cluster.pins import FOR_NODE, TOOLS
+from cluster.pins import FOR_KIND, FOR_KIND_IMAGE, FOR_NODE, TOOLS
+from cluster.runtime import Runtime
 
 _GIB = 1 << 30
 _DISK = 10 * _GIB
@@ -41,7 +42,15 @@ def check_controlplane(programs: Iterable[str]) -> None:
 
 def check_node(directory: Path) -> None:
     """Raise one error that names all that a node lacks here."""
-    _refuse("This machine cannot run a node:", [*_missing(directory)])
+    _refuse("This machine cannot run a node:", [*_missing(directory, FOR_NODE, runtime.find)])
+
+
+def check_docker(directory: Path) -> None:
+    """Raise one error that names all that a docker daemon of our own, with kind's node in it, lacks here."""
+    lacks = [*_missing(directory, (*FOR_KIND, *FOR_KIND_IMAGE), runtime.find_docker)]
+    if not (shutil.which("go") and (shutil.which("debootstrap") or shutil.which("apt-get"))):
+        lacks.append("The node image is made from kind's Go module by debootstrap: install Go and debootstrap.")
+    _refuse("No docker daemon answers (`docker info`), and this machine cannot run one of our own:", lacks)
 
 
 def _refuse(headline: str, lacks: list[str]) -> None:
@@ -49,15 +58,15 @@ def _refuse(headline: str, lacks: list[str]) -> None:
         raise MissingError("\n".join([headline, *(f"  - {lack}" for lack in lacks)]))
 
 
-def _missing(directory: Path) -> Iterable[str]:
-    yield from _missing_basics(FOR_NODE, _TOOLS)
+def _missing(directory: Path, programs: Iterable[str], find: Callable[[], Runtime]) -> Iterable[str]:
+    yield from _missing_basics(programs, _TOOLS)
     if sys.platform != "linux":
         return
     if os.geteuid() != 0:
         yield "Namespaces and mounts need root: run this with sudo --preserve-env=PATH."
         return
     try:
-        runtime.find().enter()
+        find().enter()
     except MissingError as error:
         yield str(error)
         return

@@ -1,8 +1,9 @@
-"""The container runtime of a node: what is installed where it will do, else Debian's packages, unpacked."""
+"""The container runtimes: what is installed where it will do, else Debian's packages, unpacked."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,23 +14,28 @@ from cluster.pins import Version, version_in
 PACKAGES = ("containerd", "runc", "containernetworking-plugins", "nftables", "iproute2")
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "nft", "ip")
 PLUGINS = ("bridge", "host-local", "loopback")
-_AT_LEAST: dict[str, Version] = {"containerd": (1, 6, 0), "runc": (1, 1, 0)}
+_DOCKER_PACKAGES = ("docker.io", "containerd", "runc", "iptables", "iproute2")
+_DOCKER_PROGRAMS = ("dockerd", "docker", "containerd", "containerd-shim-runc-v2", "runc", "iptables-nft", "ip")
+_AT_LEAST: dict[str, Version] = {"containerd": (1, 6, 0), "runc": (1, 1, 0), "dockerd": (20, 10, 0)}
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where the programs and the network plugins of a node are."""
+    """Where the programs of a runtime are; `root` is `/`, or where their packages were unpacked."""
 
     path: str
-    library_path: str
-    plugins: Path
+    root: Path = Path("/")
 
     def enter(self) -> None:
         """Let this process, and all that it starts, find the programs and their libraries."""
         os.environ["PATH"] = self.path
-        if self.library_path:
-            os.environ["LD_LIBRARY_PATH"] = self.library_path
+        if self.root == Path("/"):
+            return
+        if libraries := debian.libraries(self.root):
+            os.environ["LD_LIBRARY_PATH"] = ":".join(map(str, libraries))
+        for extensions in self.root.glob("usr/lib/*/xtables"):
+            os.environ["XTABLES_LIBDIR"] = str(extensions)
 
     def program(self, name: str) -> Path:
         """Return one of the programs."""
@@ -38,19 +44,31 @@ class Runtime:
             raise ClusterError(f"{name} is missing although its package was fetched; looked in {self.path}.")
         return Path(found)
 
+    @property
+    def plugins(self) -> Path:
+        """The folder of network plugins."""
+        plugins = plugin_folder(self.root) or plugin_folder(Path("/"))
+        if not plugins:
+            raise ClusterError(f"The network plugins {', '.join(PLUGINS)} are neither installed nor in {self.root}.")
+        return plugins
+
 
 def find() -> Runtime:
-    """Return a complete runtime; what is missing is fetched."""
+    """Return what a node of ours needs; what is missing is fetched."""
+    return _find(PROGRAMS if plugin_folder(Path("/")) else None, PACKAGES)
+
+
+def find_docker() -> Runtime:
+    """Return what a docker daemon of ours needs; what is missing is fetched."""
+    return _find(_DOCKER_PROGRAMS, _DOCKER_PACKAGES)
+
+
+def _find(programs: Sequence[str] | None, packages: Sequence[str]) -> Runtime:
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM}"
-    plugins = plugin_folder(Path("/"))
-    if plugins and all(_suits(name, shutil.which(name, path=path)) for name in PROGRAMS):
-        return Runtime(path, "", plugins)
-    root = debian.unpacked(PACKAGES)
-    plugins = plugin_folder(root) or plugins
-    if not plugins:
-        raise ClusterError(f"The network plugins {', '.join(PLUGINS)} are neither installed nor in {root}.")
-    ours = [str(folder) for folder in debian.programs(root)]
-    return Runtime(":".join([*ours, path]), ":".join(map(str, debian.libraries(root))), plugins)
+    if programs and all(_suits(name, shutil.which(name, path=path)) for name in programs):
+        return Runtime(path)
+    root = debian.unpacked(packages)
+    return Runtime(":".join([*map(str, debian.programs(root)), path]), root)
 
 
 def plugin_folder(root: Path) -> Path | None:

@@ -1,6 +1,6 @@
-"""The first process of a node: sets up the namespaces that it was started in, keeps the node's programs running, reaps.
+"""The first process of an enclave: sets up the namespaces that it was started in, keeps its programs running, reaps.
 
-It is killed, never asked to leave: with it the kernel ends every process, mount and network device of the node.
+It is killed, never asked to leave: with it the kernel ends every process, mount and network device of it.
 """
 
 import json
@@ -22,7 +22,7 @@ _TOO_MANY_ENDS = 20
 
 
 def run(directory: Path) -> None:
-    """Be the node's first process; returns only when a program keeps ending."""
+    """Be the first process; returns only when a program keeps ending."""
     plan = json.loads((directory / "plan.json").read_text())
     _isolate(plan)
     _connect(Network(plan["slot"]), plan["sysctls"])
@@ -48,7 +48,7 @@ def _isolate(plan: dict[str, Any]) -> None:
 
 def _put_in_front(parent: Path, own: dict[str, Path]) -> None:
     """Show `parent` with some folders of our own in it, without making them on the machine."""
-    front = Path("/run/fronts") / parent.name
+    front = Path("/run/fronts") / str(parent).strip("/").replace("/", "-")
     front.mkdir(parents=True)
     for entry in [entry for entry in parent.iterdir() if entry.name not in own]:
         place = front / entry.name

@@ -1,5 +1,6 @@
 """`.venv/bin/python tools/demo`, from a checkout; `make demo` sees to the environment first."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from cluster.errors import ClusterError  # noqa: E402
 from demo.story import tell  # noqa: E402
 
 try:
-    sys.exit(tell())
+    told = tell()
+    print(json.dumps(told))
+    sys.exit(0 if told["predicted"] == told["label"] else 1)
 except ClusterError as error:
     print(f"demo: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -1,13 +1,12 @@
-"""One request in the Open Inference Protocol (V2), through the Service."""
+"""One request in the Open Inference Protocol (V2), through a Service."""
 
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from cluster import waiting
-from demo.kubectl import Kubectl, Manifest
+from demo.kubectl import Manifest
 
 _TIMEOUT_SECONDS = 10.0
 Post = Callable[[str, str], str]
@@ -21,9 +20,8 @@ def scores(post: Post, model: str, pixels: Sequence[int]) -> list[float]:
     return [float(score) for score in output["data"]]
 
 
-def directly(service: Manifest) -> Post:
-    """Post to the Service's own address, which a host can reach whose routes lead into the cluster."""
-    address = f"http://{service['spec']['clusterIP']}:{_port(service)}"
+def at(address: str) -> Post:
+    """Post to an address that this machine can reach."""
 
     def post(path: str, body: str) -> str:
         request = urllib.request.Request(address + path, body.encode(), {"content-type": "application/json"})  # noqa: S310
@@ -34,23 +32,28 @@ def directly(service: Manifest) -> Post:
         try:
             with urllib.request.urlopen(f"{address}/v2", timeout=_TIMEOUT_SECONDS):  # noqa: S310
                 return True
-        except urllib.error.URLError:
+        except OSError:
             return False  # a new address takes the node a moment to learn
 
     waiting.until(reaches, f"{address} does not answer from this machine", seconds=20)
     return post
 
 
-def through_the_api_server(kubectl: Kubectl, service: Manifest) -> Post:
-    """Post by way of the API server's proxy, which every cluster has."""
-    meta = service["metadata"]
-    place = f"/api/v1/namespaces/{meta['namespace']}/services/{meta['name']}:{_port(service)}/proxy"
+def node_port(service: Manifest, number: int) -> Manifest:
+    """Return a Service that leads from a port of every node to the same pods."""
+    (port,) = (each for each in service["spec"]["ports"] if each["name"] == "http")
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"{service['metadata']['name']}-outside", "namespace": service["metadata"]["namespace"]},
+        "spec": {
+            "type": "NodePort",
+            "selector": service["spec"]["selector"],
+            "ports": [{"name": "http", "port": port["port"], "targetPort": port["targetPort"], "nodePort": number}],
+        },
+    }
 
-    def post(path: str, body: str) -> str:
-        return kubectl("create", "--raw", place + path, "--filename=-", given=body)
 
-    return post
-
-
-def _port(service: Manifest) -> int:
-    return next(int(port["port"]) for port in service["spec"]["ports"] if port["name"] == "http")
+def port(service: Manifest) -> int:
+    """Return the port on which a model's Service answers."""
+    return next(int(each["port"]) for each in service["spec"]["ports"] if each["name"] == "http")

@@ -15,6 +15,7 @@ import numpy as np
 from cluster import binaries, cli, drivers
 from cluster.errors import ClusterError
 from cluster.home import Home
+from cluster.kind import NODE_PORT, Kind
 from cluster.progress import say, step
 from demo import ask, stage
 from demo.kubectl import Kubectl, Manifest
@@ -23,7 +24,6 @@ from images.build import IMAGES, build
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
-CLUSTER = "demo"
 MODEL = "digits"
 _JOB = f"train-{MODEL}"
 _RELEASE = "modelservice-operator"
@@ -31,25 +31,25 @@ _NAMESPACE = "modelservice-system"
 _PATIENCE_SECONDS = 300
 
 
-def tell() -> int:
-    """Do all of it; what is there already is not done again. Return 0 if the model was right."""
+def tell(cluster: str = "demo", driver: str = "") -> dict[str, object]:
+    """Do all of it; what is there already is not done again. Return what was asked and answered, and by whom."""
     began = time.monotonic()
-    home = Home(CLUSTER)
+    home = Home(cluster)
     operator, server = IMAGES
     with ThreadPoolExecutor() as pool:
         images = pool.submit(build, IMAGES, {})
-        programs = pool.submit(_cluster_and_programs)
+        programs = pool.submit(_cluster_and_programs, cluster, driver)
         digit, label, tables = _digits()
         kubectl = Kubectl(programs.result()["kubectl"], home.kubeconfig)
         images.result()
-        server_is_loaded = pool.submit(_cluster, "load-image", str(server.archive))
-        _cluster("load-image", str(operator.archive))
+        server_is_loaded = pool.submit(_cluster, cluster, "load-image", str(server.archive))
+        _cluster(cluster, "load-image", str(operator.archive))
         _install(programs.result()["helm"], kubectl, home, operator.record)
         server_is_loaded.result()
     _train(kubectl, home, tables)
     _serve(kubectl)
     service, pod = kubectl.get("service", MODEL), _answering_pod(kubectl)
-    post = ask.directly(service) if home.driver_name == "node" else ask.through_the_api_server(kubectl, service)
+    post = _way_in(home, kubectl, service)
     asked = time.monotonic()
     scores = ask.scores(post, MODEL, digit)
     took = time.monotonic() - asked
@@ -57,22 +57,22 @@ def tell() -> int:
     print(f"\nA digit that the model has not seen, which is a {label}:\n\n{picture(digit)}\n")
     print(f"The model says {answer(scores)}; asked through the Service {MODEL}, answered in {1000 * took:.0f} ms.\n")
     print(kubectl("get", "modelservice"))
-    print(f'Go on with eval "$(python3 tools/cluster env --name {CLUSTER})"; make demo-down ends it.\n')
+    tool = "python3 tools/cluster"
+    print(f'Go on with eval "$({tool} env --name {cluster})"; {tool} down --name {cluster} ends it.\n')
     seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({**_names(pod), "label": label, "predicted": predicted, "seconds": seconds}))
-    return 0 if predicted == label else 1
+    return {**_names(pod), "label": label, "predicted": predicted, "seconds": seconds}
 
 
-def _cluster(*arguments: str) -> None:
+def _cluster(name: str, *arguments: str) -> None:
     """Run a command of the cluster tool, which tells its errors itself."""
-    if code := cli.main([*arguments, "--name", CLUSTER]):
+    if code := cli.main([*arguments, "--name", name]):
         raise ClusterError(f"`python3 tools/cluster {' '.join(arguments)}` ended with status {code}.")
 
 
-def _cluster_and_programs() -> dict[str, Path]:
+def _cluster_and_programs(name: str, driver: str) -> dict[str, Path]:
     # Never somebody's own cluster: $KUBECONFIG may name one that is in earnest use.
-    driver = "kind" if drivers.docker_and_kind(os.environ) else "node"
-    _cluster("up", "--profile=node", f"--driver={driver}")
+    driver = driver or ("kind" if drivers.docker_and_kind(os.environ) else "node")
+    _cluster(name, "up", "--profile=node", f"--driver={driver}")
     return binaries.paths(("kubectl", "helm"))
 
 
@@ -145,6 +145,14 @@ def _serve(kubectl: Kubectl) -> None:
             if ready["status"] == "True":
                 return
         raise ClusterError(f"The ModelService is not Ready after {_PATIENCE_SECONDS} s. {told}")
+
+
+def _way_in(home: Home, kubectl: Kubectl, service: Manifest) -> ask.Post:
+    """Return how this machine reaches the Service: by its address, or by a port of kind's node."""
+    if home.driver_name == "kind":
+        kubectl.apply(ask.node_port(service, NODE_PORT))
+        return ask.at(f"http://{Kind(home.directory).outside}")
+    return ask.at(f"http://{service['spec']['clusterIP']}:{ask.port(service)}")
 
 
 def _answering_pod(kubectl: Kubectl) -> Manifest:

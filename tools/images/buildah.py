@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.programs import CONTAINED, run
+from cluster.processes import CONTAINED
+from images.programs import run
 
 # pip and apt inside trust whom the host trusts, during the build only.
 _HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.errors import ClusterError
-from cluster.processes import tail
-
-# Private mount and pid namespaces that end with this process, however it ends: nothing stays mounted, nothing runs on.
-CONTAINED = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-)
+from cluster.processes import CONTAINED, tail
 
 
 class ProgramFailedError(ClusterError):

@@ -1,18 +1,14 @@
-"""A new Debian root file system: the tools that it takes, the mirror that the host itself uses, what goes in."""
+"""A new Debian root file system: the tools that it takes, and what goes in."""
 
 import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
 from cluster import debian
 from cluster.errors import MissingError
 from images import recipe
-from images.programs import CONTAINED, run
-
-# debootstrap brings one script per release that it knows; this one fits all releases since and the next ones.
-_SCRIPT = "sid"
+from images.programs import run
 
 
 def require_tools() -> None:
@@ -26,22 +22,10 @@ def require_tools() -> None:
         debian.ensure(("debootstrap", "debian-archive-keyring", "buildah"))
 
 
-def mirror() -> str | None:
-    """Return the Debian mirror that the host itself uses; None leaves the choice to debootstrap."""
-    question = ["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages", "Label: Debian"]
-    if shutil.which(question[0]) is None:
-        return None
-    said = subprocess.run(question, capture_output=True, text=True, check=False).stdout.split()
-    return said[0] if said else None
-
-
 def make_root(base: recipe.Base, folder: Path, log: Path) -> Path:
     """Install a release's smallest system with the base's packages, and return it as a tar without what is left out."""
     root, archive = folder / "root", folder / "rootfs.tar"
-    # debootstrap takes the script's name only after a mirror; `mirror` knows one wherever apt is.
-    place = [site, _SCRIPT] if (site := mirror()) else []
-    options = ["--variant=minbase", f"--include={','.join(base.packages)}"]
-    run([*CONTAINED, "debootstrap", *options, base.release, root, *place], log=log)
+    run(debian.bootstrap(base.release, base.packages, root), log=log)
     (root / "etc/dpkg/dpkg.cfg.d/modelservice").write_text(recipe.dpkg_configuration())
     (root / "usr/bin/python").symlink_to("python3")
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:

@@ -31,7 +31,7 @@ def test_our_own_image_has_one_program_and_is_read_back(tmp_path: Path) -> None:
     program = tmp_path / "pause"
     program.write_bytes(b"\x7fELF")
     path = tmp_path / "pause.tar"
-    archives.write(path, name="localhost/pause:v1", program=program, architecture="amd64")
+    archives.write(path, name="localhost/pause:v1", program=program)
     (image,) = archives.images(path)
     assert image.names == ("localhost/pause:v1",)
     with tarfile.open(path) as tar:
@@ -45,7 +45,7 @@ def test_writing_the_same_image_twice_gives_the_same_id(tmp_path: Path) -> None:
     program = tmp_path / "pause"
     program.write_bytes(b"\x7fELF")
     for name in ("one.tar", "two.tar"):
-        archives.write(tmp_path / name, name="localhost/pause:v1", program=program, architecture="amd64")
+        archives.write(tmp_path / name, name="localhost/pause:v1", program=program)
     assert archives.images(tmp_path / "one.tar") == archives.images(tmp_path / "two.tar")
 
 
