@@ -22,7 +22,7 @@ from modelservice_operator.budgets import Budgets
 from modelservice_operator.engine.prometheus import Prometheus, PrometheusError
 from modelservice_operator.engine.store import Key
 from modelservice_operator.monitoring.budgets import BURN_RATE, REMAINING, Silence, quality
-from modelservice_operator.slo import Links, rule_file
+from modelservice_operator.slo import Links, rule_groups
 from unit.operator.makers import parsed
 from waiting import until
 
@@ -46,10 +46,10 @@ class Server:
     def __init__(self, directory: Path, namespace: str) -> None:
         self.namespace, self._directory = namespace, directory
         self.url = f"http://127.0.0.1:{ports.free(1)[0]}"
-        rules = rule_file(namespace, "m", parsed(slo=SLO), Links("https://example.com/{alert}"))
-        for group in rules["groups"]:
+        groups = rule_groups(namespace, "m", parsed(slo=SLO), Links("https://example.com/{alert}"))
+        for group in groups:
             group["interval"] = "1s"  # looked at more often than a person would have it, or the test would wait
-        (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
+        (directory / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
         (directory / "prometheus.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"]}))
         (directory / "history.txt").write_text("".join(history(namespace)))
         back_fill = ["tsdb", "create-blocks-from", "openmetrics", "history.txt", "data"]
