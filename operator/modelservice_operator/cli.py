@@ -152,7 +152,7 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
         operator = Operator(
             cluster,
             KINDS,
-            watch=Watch(resources.MODEL_SERVICES, options.namespace),
+            watch=Watch(resources.MODEL_SERVICES),
             domain=lambda store, applier, apis, surroundings, recorder: Reconciler(
                 settings,
                 store,

@@ -138,10 +138,10 @@ def questions(of: Installation) -> Iterator[tuple[rbac.Right, str]]:
     """
     where = {
         rbac.Where.MODELS: of.namespaces or ("",),
-        rbac.Where.CLUSTER: () if of.namespaces else ("",),
+        rbac.Where.CLUSTER: ("",),
         rbac.Where.OWN: (of.lease_namespace,),
     }
-    for rule in rbac.rules(of.name):
+    for rule in rbac.rules(of.name, in_cluster=not of.namespaces):
         for right in rule.rights():
             yield from ((right, namespace) for namespace in where[rule.where])
 

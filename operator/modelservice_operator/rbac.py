@@ -70,10 +70,10 @@ class Right:
         return f"{kind}/{self.rule.subresource}" if self.rule.subresource else kind
 
 
-def rules(installation: str) -> tuple[Rule, ...]:
-    """Return all rules of an installation that looks after every namespace, in the order of the chart."""
+def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
+    """Return all rules of an installation of the whole cluster, or of some namespaces, in the order of the chart."""
     models = (resources.MODEL_SERVICES,)
-    return (
+    found = (
         Rule("What is wanted: read, never written.", models, _READ),
         Rule("What is: conditions, revisions, address.", models, ("patch",), subresource="status"),
         Rule(
@@ -129,6 +129,12 @@ def rules(installation: str) -> tuple[Rule, ...]:
             _KEEP,
         ),
         Rule(
+            "Who works, here and in another installation that keeps a model: its Lease is named on the model's "
+            "children.",
+            (resources.LEASES,),
+            ("get",),
+        ),
+        Rule(
             "Which labels and namespaces the cluster's Prometheus and Alertmanager objects select, so that ours get "
             "the labels.",
             resources.COLLECTORS,
@@ -136,12 +142,6 @@ def rules(installation: str) -> tuple[Rule, ...]:
             Where.CLUSTER,
         ),
         Rule("The labels by which they select namespaces.", (resources.NAMESPACES,), ("list", "watch"), Where.CLUSTER),
-        Rule(
-            "Who works, here and in another installation that keeps a model: its Lease is named on the model's "
-            "children.",
-            (resources.LEASES,),
-            ("get",),
-        ),
         Rule(
             "To notice when the definition of ModelService, or of an optional kind such as ServiceMonitor, appears or "
             "goes.",
@@ -152,7 +152,7 @@ def rules(installation: str) -> tuple[Rule, ...]:
         Rule(
             "Of several operators one works: the one that holds this Lease.",
             (resources.LEASES,),
-            ("update",),
+            ("update",) if in_cluster else ("get", "update"),
             Where.OWN,
             name=names.lease(installation),
         ),
@@ -163,3 +163,4 @@ def rules(installation: str) -> tuple[Rule, ...]:
             Where.OWN,
         ),
     )
+    return found if in_cluster else tuple(each for each in found if each.where is not Where.CLUSTER)

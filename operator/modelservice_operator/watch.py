@@ -19,7 +19,7 @@ import kopf
 from modelservice_operator.kube.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from modelservice_operator.engine.operator import Deliver
     from modelservice_operator.kube.resources import Resource
@@ -28,14 +28,13 @@ _END_SECONDS: Final = 10.0
 
 
 class Watch:
-    """The watch of one kind, in some namespaces or (none given) in all."""
+    """The watch of one kind."""
 
-    def __init__(self, resource: Resource, namespaces: Sequence[str] = ()) -> None:
+    def __init__(self, resource: Resource) -> None:
         self._resource = resource
-        self._namespaces = namespaces
 
-    async def __call__(self, deliver: Deliver) -> None:
-        """Watch until cancelled; end only with what kopf dies of."""
+    async def __call__(self, deliver: Deliver, namespaces: Collection[str]) -> None:
+        """Watch some namespaces, or (none given) all, until cancelled; end only with what kopf dies of."""
         ours = asyncio.get_running_loop()
         theirs = asyncio.new_event_loop()
         stop = asyncio.Event()
@@ -48,7 +47,7 @@ class Watch:
         def live() -> None:
             try:
                 with asyncio.Runner(loop_factory=lambda: theirs) as runner:
-                    runner.run(self._kopf(hand_over, stop))
+                    runner.run(self._kopf(hand_over, namespaces, stop))
             except BaseException as error:  # noqa: BLE001 (whatever it is, the other thread shall know)
                 ended.set_exception(error)
             else:
@@ -64,15 +63,15 @@ class Watch:
                 theirs.call_soon_threadsafe(stop.set)
                 await asyncio.wait({end}, timeout=_END_SECONDS)
 
-    async def _kopf(self, handler: Callable[..., Any], stop: asyncio.Event) -> None:
+    async def _kopf(self, handler: Callable[..., Any], namespaces: Collection[str], stop: asyncio.Event) -> None:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(_login)
         kopf.on.event(self._resource.group, self._resource.version, self._resource.plural, registry=registry)(handler)
         await kopf.operator(
             registry=registry,
-            settings=_settings(scans=not self._namespaces),
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
+            settings=_settings(scans=not namespaces),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
             stop_flag=stop,
         )
 

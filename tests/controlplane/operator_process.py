@@ -38,8 +38,9 @@ class OperatorProcess:
         program: Sequence[str] = (sys.executable, "-m", "modelservice_operator.cli"),
         elects: bool = False,
         installation: str = "default",
+        namespaces: Sequence[str] = (),
     ) -> None:
-        self._elects, self._installation = elects, installation
+        self._elects, self._installation, self._namespaces = elects, installation, namespaces
         self._release = ACCOUNT if installation == "default" else f"{ACCOUNT}-{installation}"
         self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,6 +58,7 @@ class OperatorProcess:
         """Start the operator and wait until it is ready."""
         environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
         command = [*self._program, "run", f"--config={self.config}", *arguments]
+        command += [f"--namespace={each}" for each in self._namespaces]
         if self._elects:
             command += ["--leader-elect=true", f"--lease-namespace={NAMESPACE}"]
         with self.log.open("ab") as log:
@@ -135,6 +137,7 @@ class OperatorProcess:
         helm = [str(binaries.path("helm")), "template", self._release, _CHART, f"--namespace={NAMESPACE}"]
         shown = [f"--show-only=templates/{name}.yaml" for name in ("serviceaccount", "rbac")]
         shown.append(f"--set=installation={self._installation}")
+        shown.append(f"--set-json=watch.namespaces={json.dumps(self._namespaces)}")
         manifests = subprocess.run([*helm, *shown], check=True, capture_output=True, text=True).stdout
         self._kubectl(
             "apply",
@@ -142,7 +145,7 @@ class OperatorProcess:
             "-",
             stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         )
-        self._kubectl("apply", f"--namespace={NAMESPACE}", "-f", "-", stdin=manifests)
+        self._kubectl("apply", "-f", "-", stdin=manifests)
         token = self._kubectl("create", "token", self._release, f"--namespace={NAMESPACE}", "--duration=6h").strip()
         path = self._directory / "operator.kubeconfig"
         replace(Access.read(admin), token=token).write(path)

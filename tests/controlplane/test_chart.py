@@ -15,7 +15,7 @@ import yaml
 from cluster import binaries
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import kubectl_of
-from modelservice_operator import config, rbac
+from modelservice_operator import config, names, rbac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,10 +51,14 @@ class Helm:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def all(self, *options: str) -> Iterator[dict[str, Any]]:
+        """Return what the chart renders."""
+        rendered = yaml.safe_load_all(self("template", RELEASE, CHART, "--namespace=operators", *options))
+        return (each for each in rendered if each)
+
     def manifests(self, *options: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Return what the chart renders, by kind and name."""
-        rendered = yaml.safe_load_all(self("template", RELEASE, CHART, "--namespace=operators", *options))
-        return {(each["kind"], each["metadata"]["name"]): each for each in rendered if each}
+        return {(each["kind"], each["metadata"]["name"]): each for each in self.all(*options)}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,9 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "limits.trust={Everything}",
         "serviceAccount.create=false",
         "installation=",
+        "watch.namespaces=team-a",
+        "watch.namespaces={Team}",
+        "watch.namespaces={a,a}",
         "replicas=two",
     ],
 )
@@ -137,20 +144,14 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "--set=prometheus.url=http://prometheus.example.com:9090",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
+    unchanged = yaml.safe_load((CHART / "values.yaml").read_text())["monitoring"]
     assert written == {
         "installation": "second",
         "images": {"server": "registry.example.com/server:1.2"},
         "accelerators": accelerators,
         "limits": {"images": ["registry.example.com/**"]},
-        "monitoring": {
-            "labels": {"release": "prometheus"},
-            "serviceMonitors": True,
-            "prometheusRules": True,
-            "runbookUrl": "https://modelservice.dev/runbooks/{alert}",
-            "dashboardUrl": "",
-            "annotations": False,
-            "namespaces": ["prometheus", "operators"],
-        },
+        "monitoring": unchanged
+        | {"labels": {"release": "prometheus"}, "annotations": False, "namespaces": ["prometheus", "operators"]},
         "prometheus": {"url": "http://prometheus.example.com:9090", "bearerTokenFile": "", "caFile": ""},
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
@@ -185,15 +186,24 @@ def test_an_affinity_of_the_administrator_replaces_ours(offline: Helm) -> None:
 def test_the_roles_grant_exactly_what_the_operator_needs_and_say_why(offline: Helm) -> None:
     """test_rbac.py shows that the table, which this compares with the chart, is what the operator really uses."""
 
-    def role(*where: rbac.Where) -> list[dict[str, Any]]:
-        return [as_granted(rule) for rule in rbac.rules("second") if rule.where in where]
+    def role(*where: rbac.Where, in_cluster: bool = True) -> list[dict[str, Any]]:
+        return [as_granted(rule) for rule in rbac.rules("second", in_cluster=in_cluster) if rule.where in where]
 
     rendered = offline.manifests("--set=installation=second")
     assert rendered["ClusterRole", RELEASE]["rules"] == role(rbac.Where.MODELS, rbac.Where.CLUSTER)
-    assert rendered["Role", RELEASE]["rules"] == role(rbac.Where.OWN)
-    assert rendered["Role", RELEASE]["metadata"]["namespace"] == "operators"
+    own = rendered["Role", f"{names.lease('second')}-lease"]
+    assert own["rules"] == role(rbac.Where.OWN)
+    assert own["metadata"]["namespace"] == "operators"
     text = offline("template", RELEASE, CHART, "--show-only=templates/rbac.yaml")
     assert re.findall(r"^  # (.*)\n  - apiGroups", text, re.MULTILINE) == [rule.why for rule in rbac.rules("second")]
+
+    namespaced = {
+        each["metadata"]["namespace"]: each["rules"]
+        for each in offline.all("--set=installation=second,watch.namespaces={team-a,team-b}")
+        if each["kind"] == "Role"
+    }
+    models, own_rules = (role(where, in_cluster=False) for where in (rbac.Where.MODELS, rbac.Where.OWN))
+    assert namespaced == {"team-a": models, "team-b": models, "operators": own_rules}
 
 
 def as_granted(rule: rbac.Rule) -> dict[str, Any]:
@@ -204,6 +214,29 @@ def as_granted(rule: rbac.Rule) -> dict[str, Any]:
         **({"resourceNames": [rule.name]} if rule.name else {}),
         "verbs": list(rule.verbs),
     }
+
+
+def test_an_operator_of_some_namespaces_is_told_them_and_has_no_role_in_the_cluster(offline: Helm) -> None:
+    rendered = list(offline.all("--set=watch.namespaces={team-a,team-b}"))
+    assert not [each for each in rendered if each["kind"].startswith("ClusterRole")]
+    bound, roles = (
+        {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rendered if each["kind"] == kind}
+        for kind in ("RoleBinding", "Role")
+    )
+    assert bound == roles
+
+    def args(*options: str) -> list[str]:
+        pod = offline.manifests(*options)["Deployment", RELEASE]["spec"]["template"]["spec"]
+        return list(pod["containers"][0]["args"])
+
+    assert args("--set=watch.namespaces={team-a,team-b}") == [*args(), "--namespace=team-a", "--namespace=team-b"]
+
+
+def test_the_two_modes_exclude_each_other(offline: Helm) -> None:
+    with pytest.raises(AssertionError, match=r"rbac\.aggregate and watch\.namespaces exclude each other: "):
+        offline("template", CHART, "--set=watch.namespaces={team-a},rbac.aggregate=true")
+    assert ("ClusterRole", f"{RELEASE}-view") in offline.manifests("--set=rbac.aggregate=true")
+    assert ("ClusterRole", f"{RELEASE}-view") not in offline.manifests("--set=rbac.aggregate=false")
 
 
 def test_the_crd_can_be_left_to_others(offline: Helm) -> None:
@@ -265,11 +298,11 @@ def test_the_pod_is_admitted_where_only_restricted_pods_are(helm: Helm, kubectl:
     assert kubectl("create", "--dry-run=server", "--filename=-", stdin=pod) == "pod/operator created (server dry run)\n"
 
 
-def may(kubectl: Kubectl, user: str, verb: str, resource: str) -> bool:
-    """Tell whether the API server lets `user` do this in every namespace."""
+def may(kubectl: Kubectl, user: str, verb: str, resource: str, namespace: str = "") -> bool:
+    """Tell whether the API server lets `user` do this in a namespace, or (none given) in every one."""
     group, _, rest = resource.rpartition(":")
     name, _, subresource = rest.partition("/")
-    attributes = {"group": group, "resource": name, "subresource": subresource, "verb": verb}
+    attributes = {"group": group, "resource": name, "subresource": subresource, "verb": verb, "namespace": namespace}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -316,6 +349,29 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
         ("bind", "rbac.authorization.k8s.io:clusterroles"),
     }
     assert {question for question in allowed | denied if may(kubectl, ACCOUNT, *question)} == allowed
+
+
+def test_an_operator_of_some_namespaces_may_nothing_anywhere_else(helm: Helm, kubectl: Kubectl) -> None:
+    for name in ("team-a", "team-b"):
+        kubectl("create", "namespace", name)
+    install(helm, "--set=watch.namespaces={team-a,team-b}")
+    assert RELEASE not in kubectl("get", "clusterroles,clusterrolebindings", "--output=name")
+    for question in (("patch", "apps:deployments"), ("watch", "modelservice.dev:modelservices"), ("list", ":pods")):
+        where = [may(kubectl, ACCOUNT, *question, namespace) for namespace in ("team-a", "team-b", "operators", "")]
+        assert where == [True, True, False, False], question
+    assert not may(kubectl, ACCOUNT, "list", "apiextensions.k8s.io:customresourcedefinitions")
+    helm("uninstall", RELEASE, "--namespace=operators")
+    for name in ("team-a", "team-b", "operators"):
+        assert RELEASE not in kubectl("get", "roles,rolebindings", f"--namespace={name}", "--output=name")
+
+
+def test_a_second_release_that_would_compete_for_the_lease_is_refused(helm: Helm) -> None:
+    install(helm)
+    second = ("install", "second", CHART, "--namespace=operators", "--set=crds.enabled=false")
+    with pytest.raises(AssertionError, match='Role "modelservice-operator-default-lease"'):
+        helm(*second)
+    helm(*second, "--set=installation=second")
+    helm("uninstall", "second", "--namespace=operators")
 
 
 def test_people_may_do_with_models_what_they_may_do_with_a_namespace(helm: Helm, kubectl: Kubectl) -> None:

@@ -75,7 +75,7 @@ class Seen(Exception):  # noqa: N818 (no error: it ends an operator whose test h
 async def test_a_service_deleted_while_the_watch_began_anew_is_soon_gone(cluster: Cluster, namespace: str) -> None:
     survivor, mourner = await created(cluster, namespace, "survivor"), Mourner()
 
-    async def with_a_gap(deliver: Deliver) -> None:
+    async def with_a_gap(deliver: Deliver, _: object) -> None:
         await deleted(cluster, namespace)
         deliver(None, survivor)
         await mourner.mourns.wait()
@@ -88,7 +88,7 @@ async def test_a_service_deleted_while_the_watch_began_anew_is_soon_gone(cluster
 async def test_a_service_that_turns_out_to_be_absent_is_soon_gone(cluster: Cluster, namespace: str) -> None:
     mourner = Mourner(fails=True)
 
-    async def silent(_: Deliver) -> None:
+    async def silent(*_: object) -> None:
         await deleted(cluster, namespace)
         await mourner.mourns.wait()
         raise Seen
@@ -105,7 +105,7 @@ async def deleted(cluster: Cluster, namespace: str) -> None:
 async def test_a_watch_that_hears_nothing_of_what_a_list_has_found_ends_the_operator(
     cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def blind(_: Deliver) -> None:
+    async def blind(*_: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(operator, "_BLIND_AFTER_SECONDS", 0.1)
@@ -114,15 +114,15 @@ async def test_a_watch_that_hears_nothing_of_what_a_list_has_found_ends_the_oper
 
 
 async def test_a_watch_that_ends_ends_the_operator(cluster: Cluster, namespace: str) -> None:
-    async def short(_: Deliver) -> None:
+    async def short(*_: object) -> None:
         return
 
-    with pytest.raises(DeadPartError, match="short ended"):
+    with pytest.raises(DeadPartError, match="_watch_services ended"):
         await life(cluster, namespace, short)
 
 
 async def test_a_watch_that_dies_ends_the_operator_with_its_error(cluster: Cluster, namespace: str) -> None:
-    async def forbidden(_: Deliver) -> None:
+    async def forbidden(*_: object) -> None:
         raise PermissionError("modelservices is forbidden")
 
     with pytest.raises(PermissionError, match="modelservices is forbidden"):

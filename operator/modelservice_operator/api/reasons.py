@@ -265,7 +265,10 @@ class Reason(_Meant):
     MANAGED_BY_OTHER = (
         "ManagedByOther",
         "Another installation of the operator keeps this ModelService, but does not look after it.",
-        "Let that installation watch this namespace, or end it: its Lease runs out, and this one takes over.",
+        (
+            "Let that installation watch this namespace, or end it: its Lease runs out, and this one takes over. "
+            "An operator of some namespaces must be let read that Lease first: [how](install.md#for-some-namespaces)."
+        ),
     )
     REJECTED = (
         "Rejected",

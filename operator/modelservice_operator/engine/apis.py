@@ -2,7 +2,7 @@
 
 A kind can be used while discovery lists it with all the verbs that we need (it lists fewer for a definition that is
 being deleted), and once its objects have been listed. To know when to ask, the definitions are watched, of which only
-the metadata; who may not watch them still asks now and then.
+the metadata. Who looks after some namespaces has no right to watch them, and asks now and then.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class OptionalApis:
         resources: Sequence[Resource],
         *,
         informers: Callable[[Resource], Iterable[Informer]],
-        forget: Callable[[Resource], None],
+        forget: Callable[[Resource], object],
         changed: Callable[[], None],
+        watches_definitions: bool = True,
     ) -> None:
         """`informers` makes those that follow a kind, each time that its API appears; `forget` drops what they told.
 
@@ -56,6 +57,7 @@ class OptionalApis:
         self._make_informers = informers
         self._forget = forget
         self._changed = changed
+        self._watches_definitions = watches_definitions
         self._defined: dict[str, bool] = {}  # False: the definition goes or is gone
         self._followed: dict[Resource, dict[Informer, asyncio.Task[None]]] = {}
         self._told: dict[Resource, list[str]] = {}
@@ -74,7 +76,8 @@ class OptionalApis:
     async def run(self) -> None:
         """Keep up with the cluster until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(Informer(self._cluster, CUSTOM_RESOURCE_DEFINITIONS, self).run())
+            if self._watches_definitions:
+                group.create_task(Informer(self._cluster, CUSTOM_RESOURCE_DEFINITIONS, self).run())
             unsettled = 0
             while True:
                 self._asked.clear()

@@ -1,7 +1,8 @@
 """Whether other installations of the operator live: what one keeps is left alone while somebody holds its Lease.
 
 A Lease is over when it has not changed for as long as it is good for, measured on the clock of whoever looks, as in
-the election. So a dead installation is waited for that long, and one that was taken down in good order is not.
+the election. So a dead installation is waited for that long, and one that was taken down in good order is not. What may
+not be read, as an operator of some namespaces may not read the Leases in others, counts as held until somebody lets it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Neighbours:
         if seen is None or self._clock() - seen.looked >= _LOOK_SECONDS:
             seen = self._seen[lease] = await self._look(lease, seen)
         if seen.words:
-            return f"whose lease {lease} cannot be read ({seen.words})"
+            return f"whose lease {lease} counts as held, as it cannot be read ({seen.words})"
         holder = seen.spec.get("holderIdentity")
         is_over = self._clock() - seen.since >= float(seen.spec.get("leaseDurationSeconds") or _USUAL_LEASE_SECONDS)
         return f"whose lease {lease} is held by {holder}" if holder and not is_over else ""

@@ -6,6 +6,9 @@
     4. the services' watch, and a list of the services now and then
     5. the lease is ours, where there are several operators: workers
 
+An operator of some namespaces may lose one (it is deleted, or its Role is): that one is closed until its services and
+their children can be listed again, and the others are looked after meanwhile.
+
 Each part lives as long as the process, but for the workers, which live as long as the lease is ours. A part that ends,
 ends the process with an error (and Kubernetes starts a new one, which writes nothing that is already so). A request to
 stop lets the reconciles that are running end first, and then releases the lease.
@@ -33,12 +36,12 @@ from modelservice_operator.engine.recorder import Recorder
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.engine.surroundings import Surroundings
 from modelservice_operator.kube.backoff import Backoff
-from modelservice_operator.kube.errors import KubeError, NotFound, Unauthorized, Unavailable
+from modelservice_operator.kube.errors import Forbidden, KubeError, NotFound, Unauthorized, Unavailable
 from modelservice_operator.kube.informer import Informer
 from modelservice_operator.kube.resources import NAMESPACES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from modelservice_operator.kube.resources import Body, Name, Resource
@@ -50,6 +53,7 @@ _WORKERS: Final = 8  # the API server is the bottleneck: more only wait longer (
 _DRAIN_SECONDS: Final = 10.0
 _RETRY: Final = Backoff(first_seconds=0.5, most_seconds=15)
 _SERVICES_LIST_SECONDS: Final = 300.0
+_CLOSED_LIST_SECONDS: Final = 30.0
 _GAP_SECONDS: Final = 2.0  # one list for all the signs of one gap
 _OUTAGE_SECONDS: Final = 15.0  # an outage says nothing of the service: when it ends, no service is to wait for long
 _BLIND_AFTER_SECONDS: Final = 60.0
@@ -70,8 +74,8 @@ class Watch(Protocol):
     Types are those of Kubernetes' watches; None is an object of a first list.
     """
 
-    async def __call__(self, deliver: Deliver) -> None:
-        """Watch until cancelled."""
+    async def __call__(self, deliver: Deliver, namespaces: Collection[str]) -> None:
+        """Watch some namespaces, or (none given) all, until cancelled."""
 
 
 class Domain(Protocol):
@@ -138,6 +142,7 @@ class Operator:
             informers=self._informers_of,
             forget=self._forget,
             changed=self._wake_all,
+            watches_definitions=not namespaces,
         )
         self._make_domain = domain
         self._identity, self._mark = identity, mark
@@ -147,6 +152,9 @@ class Operator:
         self._heartbeat = Heartbeat()
         self._services_listed: float | None = None
         self._services_problem = "have not been listed yet"
+        self._closed: dict[str | None, str] = {}  # why we may not look into these namespaces
+        self._scope = asyncio.Event()
+        """Other namespaces are open than those that the services' watch was begun with."""
         self._owed_since: float | None = None
         self._gap = asyncio.Event()
         """There are signs that the services' watch has missed something."""
@@ -207,15 +215,13 @@ class Operator:
     async def _work(self) -> None:
         await self._until_served()
         for informer in self._informers:
-            await informer.listed.wait()
+            await (informer.listed if informer.namespace is None else informer.settled).wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(_OPTIONAL_LISTED_SECONDS):
                 await self._apis.known.wait()
         await self._list_services()
         _log.info("Started: %s services", len(self._store.services()))
-        await _together(
-            [self._watch(self._deliver), self._list_services_now_and_then(), self._watchdog(), self._lead()]
-        )
+        await _together([self._watch_services(), self._list_services_now_and_then(), self._watchdog(), self._lead()])
 
     async def _lead(self) -> None:
         """Work while we hold the lease, and all the time where there is none."""
@@ -342,14 +348,7 @@ class Operator:
         while True:
             try:
                 for namespace in self._namespaces:
-                    listing = await self._cluster.list(self._kinds.services, namespace=namespace)
-                    touched = self._store.replace(
-                        self._kinds.services, listing.items, listing.resource_version, namespace
-                    )
-                    self._wake(touched, Priority.RESYNC)
-                    # A deletion that only the list has seen is not owed: watches do not tell old deletions.
-                    if self._owed_since is None and any(self._store.service(key) for key in touched):
-                        self._owed_since = time.monotonic()
+                    await self._list_services_of(namespace)
             except KubeError as error:
                 self._services_problem = f"cannot be listed: {error.message}"
                 if failures == 0:
@@ -361,6 +360,60 @@ class Operator:
                 self._services_problem = ""
                 return
 
+    async def _list_services_of(self, namespace: str | None) -> None:
+        informers = [each for each in self._informers if each.namespace == namespace]
+        unknown = next((each for each in informers if not each.listed.is_set()), None)
+        try:
+            listing = await self._cluster.list(self._kinds.services, namespace=namespace)
+        except Forbidden as error:
+            if namespace is None:
+                raise
+            self._close(namespace, error.message)
+            return
+        if unknown is not None:
+            self._close(namespace, f"{unknown} {unknown.state.value}: {unknown.words}")
+            return
+        if self._closed.pop(namespace, None) is not None:
+            _log.info("Namespace %s can be looked after again", namespace)
+            self._scope.set()
+        touched = self._store.replace(self._kinds.services, listing.items, listing.resource_version, namespace)
+        self._wake(touched, Priority.RESYNC)
+        # A deletion that only the list has seen is not owed: watches do not tell old deletions.
+        if self._owed_since is None and any(self._store.service(key) for key in touched):
+            self._owed_since = time.monotonic()
+
+    def _close(self, namespace: str | None, words: str) -> None:
+        """Look into a namespace no more."""
+        if namespace not in self._closed:
+            _log.warning("Namespace %s cannot be looked after: %s", namespace, words)
+            self._scope.set()
+        self._closed[namespace] = words
+        self._wake(self._store.forget(self._kinds.services, namespace), Priority.RESYNC)
+
+    async def _watch_services(self) -> None:
+        """Watch what is open, anew when that changes; end only with what the watch ends with."""
+        while True:
+            self._scope.clear()
+            watch = asyncio.create_task(self._watch_open())
+            scope = asyncio.create_task(self._scope.wait())
+            try:
+                await asyncio.wait({watch, scope}, return_when=asyncio.FIRST_COMPLETED)
+                if watch.done() and None not in self._namespaces:
+                    await self._list_services()  # perhaps a namespace was closed, which ends the watch
+                if not self._scope.is_set():
+                    return watch.result()
+            finally:
+                for task in (watch, scope):
+                    task.cancel()
+                await asyncio.gather(watch, scope, return_exceptions=True)
+
+    async def _watch_open(self) -> None:
+        namespaces = [each for each in self._namespaces if each is not None and each not in self._closed]
+        if namespaces or None in self._namespaces:
+            await self._watch(self._deliver, namespaces)
+        else:
+            await self._scope.wait()
+
     async def _list_services_now_and_then(self) -> NoReturn:
         """Find deletions that happened in a gap of the watch, which tells nobody of them.
 
@@ -368,8 +421,8 @@ class Operator:
         """
         while True:
             with suppress(TimeoutError):
-                seconds = _SERVICES_LIST_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 (spreads the load)
-                async with asyncio.timeout(seconds):
+                seconds = _CLOSED_LIST_SECONDS if self._closed else _SERVICES_LIST_SECONDS
+                async with asyncio.timeout(seconds * random.uniform(0.9, 1.1)):  # noqa: S311 (spreads the load)
                     await self._gap.wait()
                 await asyncio.sleep(_GAP_SECONDS)
             self._gap.clear()
@@ -406,12 +459,16 @@ class Operator:
         return self._domain.gauges()
 
     def _unready(self) -> list[str]:
-        """Say what is missing: something never listed, or nothing heard of it for long."""
+        """Say what is missing: something never listed, or nothing heard of it for long; of closed ones if all are."""
+        closed = self._closed if len(self._closed) < len(self._namespaces) else {}
         problems = [
             f"{informer} {informer.state.value}: {informer.words}".rstrip(": ")
             for informer in self._informers
             if not informer.listed.is_set() or informer.silent_seconds > _STALE_AFTER_SECONDS
+            if informer.namespace not in closed
         ]
+        if self._closed and not closed:
+            problems += self._closed.values()
         stale = _SERVICES_LIST_SECONDS * 1.1 + _STALE_AFTER_SECONDS
         if self._services_listed is None or time.monotonic() - self._services_listed > stale:
             problems.append(f"{self._kinds.services} {self._services_problem}")

@@ -162,10 +162,13 @@ class Store:
                 touched |= {entry.key} if entry.key is not None else set()
         return touched
 
-    def forget(self, resource: Resource) -> None:
+    def forget(self, resource: Resource, namespace: str | None = None) -> set[Key]:
         """Drop all objects of a kind that nobody follows any more; unburied, as they may come back as they were."""
-        for ref in [ref for ref in self._entries if ref.resource == resource]:
+        refs = [ref for ref in self._entries if ref.resource == resource and namespace in (None, ref.namespace)]
+        touched = {key for ref in refs if (key := self._entries[ref].key) is not None}
+        for ref in refs:
             self._drop(ref)
+        return touched
 
     # -- for those who write
 

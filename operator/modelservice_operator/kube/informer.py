@@ -76,6 +76,8 @@ class Informer:
         """What the server said last, where the state is not a good one."""
         self.listed = asyncio.Event()
         """Set once the listener has had the first whole list."""
+        self.settled = asyncio.Event()
+        """Set once it is known whether there will be such a list: there was one, or it is forbidden."""
         self._cluster = cluster
         self._listener = listener
         self._selector = selector
@@ -117,6 +119,7 @@ class Informer:
         self._listener.replaced(self.resource, names, version, self.namespace)
         self._heard_from_server(version)
         self.listed.set()
+        self.settled.set()
 
     async def _watch(self) -> None:
         started, events_seen = self._clock(), 0
@@ -149,4 +152,6 @@ class Informer:
             level = logging.INFO if state is State.ABSENT else logging.WARNING  # an API that goes alarms nobody
             _log.log(level, "%s %s: %s", self, state.value, error.message)
         self.state, self.words = state, error.message
+        if state is State.FORBIDDEN:
+            self.settled.set()
         await asyncio.sleep(seconds)
