@@ -39,7 +39,9 @@ class OperatorProcess:
         elects: bool = False,
         installation: str = "default",
         namespaces: Sequence[str] = (),
+        is_installed: bool = False,
     ) -> None:
+        """`is_installed`: a release of the chart made the account and its rights; else they are made here."""
         self._elects, self._installation, self._namespaces = elects, installation, namespaces
         self._release = ACCOUNT if installation == "default" else f"{ACCOUNT}-{installation}"
         self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
@@ -47,7 +49,9 @@ class OperatorProcess:
         self.config = directory / "config.yaml"
         self.log = directory / "operator.log"
         self.configure()
-        self._kubeconfig = self._account(admin)
+        if not is_installed:
+            self._install_account()
+        self._kubeconfig = self._login(admin)
 
     def configure(self, **accelerators: dict[str, object]) -> None:
         """Write the operator's configuration; it is read when the operator starts."""
@@ -132,8 +136,8 @@ class OperatorProcess:
         process.send_signal(how)
         return process.wait(timeout=30)
 
-    def _account(self, admin: Path) -> Path:
-        """Create the chart's account and rights, and return a kubeconfig of that account."""
+    def _install_account(self) -> None:
+        """Create the chart's account and rights."""
         helm = [str(binaries.path("helm")), "template", self._release, _CHART, f"--namespace={NAMESPACE}"]
         shown = [f"--show-only=templates/{name}.yaml" for name in ("serviceaccount", "rbac")]
         shown.append(f"--set=installation={self._installation}")
@@ -146,6 +150,9 @@ class OperatorProcess:
             stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         )
         self._kubectl("apply", "-f", "-", stdin=manifests)
+
+    def _login(self, admin: Path) -> Path:
+        """Return a kubeconfig of the account."""
         token = self._kubectl("create", "token", self._release, f"--namespace={NAMESPACE}", "--duration=6h").strip()
         path = self._directory / "operator.kubeconfig"
         replace(Access.read(admin), token=token).write(path)

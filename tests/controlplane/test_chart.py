@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from cluster import binaries
 from cluster.controlplane import ControlPlane
+from controlplane.chart import CHART, CRD, RELEASE, ROOT, Helm
 from controlplane.conftest import kubectl_of
 from modelservice_operator import config, names, rbac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     Kubectl = Callable[..., str]
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts/modelservice-operator"
-CRD = "modelservices.modelservice.dev"
-RELEASE = "modelservice-operator"
 ACCOUNT = f"system:serviceaccount:operators:{RELEASE}"
 SERVICE = {
     "apiVersion": "modelservice.dev/v1alpha1",
@@ -33,32 +27,6 @@ SERVICE = {
     "metadata": {"name": "digits", "namespace": "default"},
     "spec": {"model": {"uri": "pvc://models/digits"}},
 }
-
-
-class Helm:
-    """helm with folders of its own."""
-
-    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
-        folders = {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-        self._environment = os.environ | folders | {"KUBECONFIG": str(kubeconfig or home / "none")}
-        self._program = binaries.path("helm")
-
-    def __call__(self, *arguments: str | Path) -> str:
-        """Return what helm prints; a failure is the test's."""
-        done = subprocess.run(
-            [self._program, *arguments], env=self._environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def all(self, *options: str) -> Iterator[dict[str, Any]]:
-        """Return what the chart renders."""
-        rendered = yaml.safe_load_all(self("template", RELEASE, CHART, "--namespace=operators", *options))
-        return (each for each in rendered if each)
-
-    def manifests(self, *options: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return what the chart renders, by kind and name."""
-        return {(each["kind"], each["metadata"]["name"]): each for each in self.all(*options)}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from cluster import binaries
-from controlplane.test_chart import RELEASE, ROOT, Helm
+from controlplane.chart import RELEASE, ROOT, Helm
 from modelservice_operator.cli import KINDS
 from modelservice_operator.gauges import Gauges
 
