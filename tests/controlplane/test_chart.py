@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Kubectl = Callable[..., str]
 
 ACCOUNT = f"system:serviceaccount:operators:{RELEASE}"
+IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 SERVICE = {
     "apiVersion": "modelservice.dev/v1alpha1",
     "kind": "ModelService",
@@ -46,10 +48,10 @@ def kubectl(plane: ControlPlane) -> Kubectl:
     return kubectl_of(plane)
 
 
-@pytest.fixture
-def helm(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Iterator[Helm]:
+@pytest.fixture(params=["helm", pytest.param("helm4", marks=pytest.mark.skipif(not IS_FULL, reason="make test-full"))])
+def helm(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Helm]:
     """Helm for the control plane, which is without release and CRD before and after the test."""
-    helm = Helm(tmp_path, plane.kubeconfig)
+    helm = Helm(tmp_path, plane.kubeconfig, program=request.param)
     yield helm
     if helm("list", "--all-namespaces", "--short"):
         helm("uninstall", RELEASE, "--namespace=operators")
@@ -58,6 +60,13 @@ def helm(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Iterator[Helm
 
 def install(helm: Helm, *options: str) -> str:
     return helm("upgrade", "--install", RELEASE, CHART, "--namespace=operators", "--create-namespace", *options)
+
+
+def make_namespaces(kubectl: Kubectl, *names: str, **labels: str) -> None:
+    """Make them unless they are there."""
+    for name in names:
+        metadata = {"name": name, "labels": labels}
+        kubectl("apply", "--filename=-", stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 # -- without a cluster
@@ -276,8 +285,7 @@ def test_the_crd_goes_where_that_was_asked_for(helm: Helm, kubectl: Kubectl) -> 
 
 
 def test_the_pod_is_admitted_where_only_restricted_pods_are(helm: Helm, kubectl: Kubectl) -> None:
-    kubectl("create", "namespace", "restricted")
-    kubectl("label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted")
+    make_namespaces(kubectl, "restricted", **{"pod-security.kubernetes.io/enforce": "restricted"})
     template = helm.manifests()["Deployment", RELEASE]["spec"]["template"]
     pod = {"apiVersion": "v1", "kind": "Pod", **template}
     pod["metadata"] |= {"name": "operator", "namespace": "restricted"}
@@ -338,9 +346,10 @@ def test_the_operator_may_do_its_work_and_no_more(helm: Helm, kubectl: Kubectl) 
 
 
 def test_an_operator_of_some_namespaces_may_nothing_anywhere_else(helm: Helm, kubectl: Kubectl) -> None:
-    for name in ("team-a", "team-b"):
-        kubectl("create", "namespace", name)
-    install(helm, "--set=watch.namespaces={team-a,team-b}")
+    make_namespaces(kubectl, "team-a", "team-b")
+    notes = install(helm, "--set=watch.namespaces={team-a,team-b}")
+    assert "looks after the ModelServices of team-a, team-b, and of no other namespace" in notes
+    assert "kubectl apply --namespace team-a" in notes
     assert RELEASE not in kubectl("get", "clusterroles,clusterrolebindings", "--output=name")
     for question in (("patch", "apps:deployments"), ("watch", "modelservice.dev:modelservices"), ("list", ":pods")):
         where = [may(kubectl, ACCOUNT, *question, namespace) for namespace in ("team-a", "team-b", "operators", "")]
@@ -360,9 +369,23 @@ def test_a_second_release_that_would_compete_for_the_lease_is_refused(helm: Helm
     helm("uninstall", "second", "--namespace=operators")
 
 
+def test_the_crd_goes_from_one_release_to_another(helm: Helm, kubectl: Kubectl) -> None:
+    install(helm)
+    second = ("upgrade", "--install", "second", CHART, "--namespace=operators", "--set=installation=second")
+    with pytest.raises(AssertionError, match="invalid ownership metadata"):
+        helm(*second)
+    owner = ("meta.helm.sh/release-name=second", "meta.helm.sh/release-namespace=operators")
+    kubectl("annotate", "crd", CRD, "--overwrite", *owner)
+    install(helm, "--set=crds.enabled=false")
+    helm(*second)
+    helm("uninstall", "second", "--namespace=operators")
+    assert CRD in kubectl("get", "crd", "--output=name")
+
+
 def test_people_may_do_with_models_what_they_may_do_with_a_namespace(helm: Helm, kubectl: Kubectl) -> None:
     install(helm)
     for role in ("view", "edit"):
+        kubectl("delete", "clusterrolebinding", f"test-{role}", "--ignore-not-found")
         kubectl("create", "clusterrolebinding", f"test-{role}", f"--clusterrole={RELEASE}-{role}", f"--user={role}er")
     models, status, scale = (f"modelservice.dev:modelservices{part}" for part in ("", "/status", "/scale"))
     assert [may(kubectl, "viewer", verb, models) for verb in ("get", "watch", "create")] == [True, True, False]

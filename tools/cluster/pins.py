@@ -11,7 +11,9 @@ KUBERNETES = "v1.35.4"
 ETCD = "v3.7.3"
 COREDNS = "v1.14.7"
 HELM = "v3.22.0"
+HELM_4 = "v4.3.1"
 KIND = "v0.33.0"
+KUBE_SCORE = "v1.20.0"
 KSTATUS = "v1.2.3"  # of github.com/fluxcd/cli-utils: the library as Flux and Helm 4 have it
 GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
 ALERTMANAGER = "v0.28.1"
@@ -119,6 +121,22 @@ TOOLS: dict[str, Tool] = {
                 "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor": "37",
                 "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor": "37",
             },
+        ),
+        Tool(
+            "helm4",
+            HELM_4,
+            module="helm4",
+            package="helm.sh/helm/v4/cmd/helm",
+            stamps={"helm.sh/helm/v4/internal/version.version": HELM_4},
+        ),
+        Tool(
+            "kube-score",
+            KUBE_SCORE,
+            module="kube-score",
+            package="github.com/zegl/kube-score/cmd/kube-score",
+            asks=("version",),
+            suits=lambda version: (1, 20, 0) <= version < (2, 0, 0),
+            stamps={"main.version": KUBE_SCORE},
         ),
         _kubernetes("kubelet"),
         _kubernetes("kube-proxy"),
