@@ -37,8 +37,15 @@ $(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
 	@touch $@
 
+$(VENV)/checkov/bin/checkov: requirements/checkov.txt $(BIN)/uv
+	@echo "== installing checkov, in an environment of its own"
+	@rm -rf $(VENV)/checkov
+	@$(BIN)/python -m venv $(VENV)/checkov
+	@$(BIN)/uv pip install --quiet --python $(VENV)/checkov/bin/python --require-hashes --requirement $<
+	@touch $@
+
 REQUIREMENTS := operator/requirements model-server/requirements requirements/dev requirements/test requirements/docs \
-	requirements/uv
+	requirements/checkov requirements/uv
 PEERS := $(patsubst %.in,%,$(wildcard bench/server/peers/*/requirements.in))
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command 'make requirements'
@@ -86,7 +93,8 @@ lint: $(VENV)/.test docs ## Run the linters, and build the documentation to chec
 # -- tests: sample sizes by default, full sizes and every real peer in test-full
 
 PYTEST := $(BIN)/pytest
-TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus argo-health helm prometheus promtool versitygw
+TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus argo-health helm prometheus promtool \
+	kube-score versitygw
 
 .PHONY: tools
 tools: ## Get the programs that the tests run: from the PATH, else built from pinned Go modules.

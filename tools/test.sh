@@ -25,6 +25,9 @@ if [ "$node" = yes ]; then
 fi
 stage "programs" make --no-print-directory tools
 stage "environment" make --no-print-directory .venv/.test
+if [ "$1" = full ]; then
+  stage "scanner" make --no-print-directory .venv/checkov/bin/checkov
+fi
 stage "unit tests" .venv/bin/pytest -q tests/unit
 stage "server tests" .venv/bin/pytest -q tests/server
 stage "control plane tests" .venv/bin/pytest -q tests/controlplane
