@@ -254,25 +254,6 @@ def test_paused_holds_a_new_revision(services: Services) -> None:
     services.until("Ready", "True")
 
 
-def test_kstatus_reads_the_same_health_as_we_do(services: Services, kubelet: Kubelet) -> None:
-    def kstatus() -> str:
-        body = json.dumps(services.get("modelservice"))
-        return subprocess.run(
-            [str(binaries.path("kstatus"))], input=body, text=True, capture_output=True, check=True
-        ).stdout
-
-    kubelet.state_of = lambda _: None
-    services.apply()
-    services.until("Ready", "False")
-    assert "InProgress" in kstatus()
-    kubelet.state_of = lambda _: serving()
-    services.until("Ready", "True")
-    assert "Current" in kstatus()
-    services.apply(accelerator={"class": "none-such"})
-    services.until("Stalled", "True")
-    assert "Failed" in kstatus()
-
-
 def test_a_first_revision_that_never_serves_gives_way_to_a_mended_one(services: Services, kubelet: Kubelet) -> None:
     kubelet.state_of = lambda labels: serving() if "good" in labels else crashing("no such file")
     services.apply(replicas=2)
