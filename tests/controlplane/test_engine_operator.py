@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cluster import ports
+from cluster.access import Access
 from modelservice_operator import names
 from modelservice_operator.engine import operator
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
 from modelservice_operator.kube.errors import NotFound
 from modelservice_operator.kube.resources import CONFIG_MAPS, MODEL_SERVICES
+from modelservice_operator.kube.session import Cluster
+from modelservice_operator.watch import Watch as KopfWatch
+from waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
     from modelservice_operator.engine.operator import Deliver, Watch
     from modelservice_operator.engine.store import Key, Store
     from modelservice_operator.kube.resources import Body
-    from modelservice_operator.kube.session import Cluster
+
+    Kubectl = Callable[..., str]
 
 KINDS = Kinds(services=MODEL_SERVICES, children=(CONFIG_MAPS,), optional=(), label=names.NAME)
 
@@ -127,3 +137,82 @@ async def test_a_watch_that_dies_ends_the_operator_with_its_error(cluster: Clust
 
     with pytest.raises(PermissionError, match="modelservices is forbidden"):
         await life(cluster, namespace, forbidden)
+
+
+class Guest:
+    """Knows the services that it was told to look after."""
+
+    def __init__(self) -> None:
+        self.knows: set[tuple[str, str]] = set()
+
+    def about(self, store: Store, *_: object) -> Guest:
+        self.store = store
+        return self
+
+    async def __call__(self, key: Key) -> None:
+        (self.knows.discard if self.store.service(key) is None else self.knows.add)((key.namespace, key.name))
+
+    async def run(self, _wake: object) -> None:
+        await asyncio.Event().wait()
+
+    def gauges(self) -> str:
+        return ""
+
+
+@pytest.fixture
+def guests(control_plane: ControlPlane, kubectl: Kubectl, namespace: str, tmp_path: Path) -> Path:
+    """Return a kubeconfig of an account that has no rights yet."""
+    kubectl("create", "serviceaccount", "guest", f"--namespace={namespace}")
+    token = kubectl("create", "token", "guest", f"--namespace={namespace}").strip()
+    replace(Access.read(control_plane.kubeconfig), token=token).write(tmp_path / "guest.kubeconfig")
+    return tmp_path / "guest.kubeconfig"
+
+
+async def test_a_namespace_that_is_closed_holds_up_no_other_and_is_looked_after_when_it_opens(
+    cluster: Cluster, kubectl: Kubectl, namespace: str, guests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays, closes = f"{namespace}-stays", f"{namespace}-closes"
+    for each in (stays, closes):
+        kubectl("create", "namespace", each)
+        kubectl("create", "role", "guest", f"--namespace={each}", "--resource=modelservices,configmaps", "--verb=*")
+        await created(cluster, each, "m")
+    binding = ("rolebinding", "guest")
+    bound = (*binding, "--role=guest", f"--serviceaccount={namespace}:guest")
+
+    monkeypatch.setenv("KUBECONFIG", str(guests))  # which kopf reads, too
+    for seconds in ("_SERVICES_LIST_SECONDS", "_CLOSED_LIST_SECONDS"):
+        monkeypatch.setattr(operator, seconds, 0.5)
+    limited, guest = await Cluster.connect(), Guest()
+    subject = Operator(
+        limited,
+        KINDS,
+        watch=KopfWatch(MODEL_SERVICES),
+        domain=guest.about,
+        namespaces=[stays, closes],
+        listen=("127.0.0.1", ports.free(1)[0]),
+    )
+    kubectl("create", *bound, f"--namespace={stays}")
+    life = asyncio.create_task(subject.run())
+    try:
+        await eventually(lambda: guest.knows == {(stays, "m")})
+        assert not subject._unready()
+        await asyncio.to_thread(kubectl, "create", *bound, f"--namespace={closes}")
+        await eventually(lambda: guest.knows == {(stays, "m"), (closes, "m")})
+        await created(cluster, closes, "other")
+        await eventually(lambda: (closes, "other") in guest.knows)
+
+        await asyncio.to_thread(kubectl, "delete", *binding, f"--namespace={closes}")
+        await eventually(lambda: guest.knows == {(stays, "m")})
+        await created(cluster, stays, "other")
+        await eventually(lambda: guest.knows == {(stays, "m"), (stays, "other")})
+        assert not subject._unready()
+
+        await asyncio.to_thread(kubectl, "delete", *binding, f"--namespace={stays}")
+        await eventually(lambda: guest.knows == set())
+        assert "is forbidden" in subject._unready()[0]
+        subject.stop()
+        await life
+    finally:
+        life.cancel()
+        await asyncio.wait([life])
+        await limited.close()
