@@ -317,6 +317,7 @@ def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: Cont
                 assert receiver(config_file, *alert, "namespace=default", "modelservice=m").endswith(severity)
                 assert receiver(config_file, *alert, "namespace=other", "modelservice=m") == "null"
                 assert receiver(config_file, *alert, "namespace=default", "modelservice=n") == "null"
+            assert world.operator.writes() == sent  # its remarks are in the status of our objects, and change nothing
         finally:
             for each in ("prometheus/p", "alertmanager/am"):  # they have finalizers
                 world.kubectl("delete", each, "--ignore-not-found", "--timeout=30s")
@@ -324,7 +325,6 @@ def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: Cont
             peer.terminate()
             peer.wait(timeout=30)
             world.kubectl("delete", f"--filename={definitions}", "--timeout=60s")
-    assert world.operator.writes() == sent  # the remarks are in the status of our object, and no business of ours
 
 
 def alertmanager_file(world: World) -> str:
