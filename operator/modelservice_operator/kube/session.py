@@ -257,7 +257,7 @@ class Cluster:
             for fresh in (False, True):
                 credentials = self._credentials
                 headers = {"Content-Type": content_type}
-                if resource.metadata_only:
+                if resource.metadata_only and verb != "discover":  # which has no metadata: 406
                     headers["Accept"] = _METADATA.format(list="" if verb == "watch" else "List")
                 if authorization := credentials.authorization():
                     headers["Authorization"] = authorization
