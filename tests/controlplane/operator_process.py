@@ -51,7 +51,7 @@ class OperatorProcess:
         self.configure()
         if not is_installed:
             self._install_account()
-        self._kubeconfig = self._login(admin)
+        self.kubeconfig = self._login(admin)
 
     def configure(self, **accelerators: dict[str, object]) -> None:
         """Write the operator's configuration; it is read when the operator starts."""
@@ -60,7 +60,12 @@ class OperatorProcess:
 
     def start(self, *arguments: str) -> None:
         """Start the operator and wait until it is ready."""
-        environment = os.environ | {"KUBECONFIG": str(self._kubeconfig)}
+        self.launch(*arguments)
+        until(self.is_ready, "the operator is ready", details=self.log.read_text)
+
+    def launch(self, *arguments: str) -> None:
+        """Start the operator."""
+        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
         command = [*self._program, "run", f"--config={self.config}", *arguments]
         command += [f"--namespace={each}" for each in self._namespaces]
         if self._elects:
@@ -69,7 +74,6 @@ class OperatorProcess:
             self._process = subprocess.Popen(
                 [*command, f"--listen=127.0.0.1:{self._port}"], env=environment, stdout=log, stderr=log
             )
-        until(self.is_ready, "the operator is ready", details=self.log.read_text)
 
     def stop(self) -> int:
         """Ask the operator to end, and return its exit status."""
@@ -83,6 +87,11 @@ class OperatorProcess:
     def is_running(self) -> bool:
         """Tell whether the process lives."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def url(self) -> str:
+        """Where it serves its pages."""
+        return f"http://127.0.0.1:{self._port}"
 
     def is_ready(self) -> bool:
         """Tell whether /readyz says so."""
