@@ -4,6 +4,7 @@ types      the spec: fields, descriptions, defaults, bounds, rules
 status     the status
 rules      a rule is written once, for the API server (CEL) and for the operator
 quantity   500m, 4Gi: compared by value
+text       values that are written as text
 duration   250ms, 1h30m: compared by length
 percentage 99.9%: exact
 parse      object -> ModelServiceSpec, or InvalidSpec in sentences

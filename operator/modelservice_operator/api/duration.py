@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-from pydantic_core import core_schema
-
-if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
+from modelservice_operator.api.text import TextValue
 
 PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
-LONGEST_TEXT = 4 * len("99999ms")
 
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _LONGEST = 100_000 * _MILLISECONDS["h"] - 1  # more could not be written in the canonical form
 
 
 @dataclass(frozen=True, order=True)
-class Duration:
+class Duration(TextValue):
     """A span of time in whole milliseconds, compared by length and written in one form."""
+
+    longest_text: ClassVar[int] = 4 * len("99999ms")
 
     milliseconds: int
 
@@ -54,18 +51,3 @@ class Duration:
             number, rest = divmod(rest, size)
             text += f"{number}{unit}" if number else ""
         return text or "0s"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's signature
-        del source, handler
-        return core_schema.no_info_plain_validator_function(
-            lambda given: given if isinstance(given, cls) else cls.parse(given if isinstance(given, str) else ""),
-            serialization=core_schema.to_string_ser_schema(),
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        del schema, handler
-        return {"type": "string", "maxLength": LONGEST_TEXT}

@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-from pydantic_core import core_schema
-
-if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-    from pydantic.json_schema import JsonSchemaValue
+from modelservice_operator.api.text import TextValue
 
 PATTERN = r"^(100([.]0{1,3})?|[0-9]{1,2}([.][0-9]{1,3})?)%$"
-LONGEST_TEXT = len("100.000%")
 
 
 @dataclass(frozen=True, order=True)
-class Percentage:
+class Percentage(TextValue):
     """A share, compared by value and written in one form."""
+
+    longest_text: ClassVar[int] = len("100.000%")
 
     share: Decimal
     """From 0 to 1."""
@@ -34,18 +31,3 @@ class Percentage:
     def __str__(self) -> str:
         """Write the canonical form, without zeros that say nothing."""
         return f"{(self.share * 100).normalize():f}%"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401 - pydantic's signature
-        del source, handler
-        return core_schema.no_info_plain_validator_function(
-            lambda given: given if isinstance(given, cls) else cls.parse(given if isinstance(given, str) else ""),
-            serialization=core_schema.to_string_ser_schema(),
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        del schema, handler
-        return {"type": "string", "maxLength": LONGEST_TEXT}
