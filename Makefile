@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := operator:model-server:tools
-SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images tools/demo tools/chart_values.py
+SOURCES := operator/modelservice_operator model-server/model_server tools/cluster tools/images tools/demo tools/dashboards tools/chart_values.py
 
 .PHONY: help
 help: ## Show the targets.
@@ -74,6 +74,10 @@ crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it, docs/api.md and 
 .PHONY: chart-values
 chart-values: $(VENV)/.dev ## Generate docs/chart-values.md from the comments of the chart's values.yaml.
 	@$(BIN)/python tools/chart_values.py > docs/chart-values.md
+
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Generate the chart's Grafana dashboards from tools/dashboards.
+	@$(BIN)/python tools/dashboards
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation into .docs; a page in no list or a link to nowhere fails.
