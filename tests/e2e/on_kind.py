@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def left(before: set[str]) -> list[str]:
-    """Return what is there now and was not before; what is gone belonged to others, in minutes they come and go."""
+    """Return what is there now and was not before; what is gone was not ours."""
     return [each for each in changed(HERE.directory, before) if each not in before]
 
 

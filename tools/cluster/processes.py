@@ -58,11 +58,23 @@ def find(directory: Path) -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _carries(entry, directory)]
 
 
+def directories() -> set[str]:
+    """Return the directories of all clusters that have a process here."""
+    return {found for entry in Path("/proc").iterdir() if entry.name.isdigit() and (found := _mark(entry))}
+
+
 def _carries(process: Path, directory: Path) -> bool:
+    return _mark(process) == str(directory.resolve())
+
+
+def _mark(process: Path) -> str:
+    """Return the directory of the cluster that a process belongs to; empty: of none."""
     try:
-        return f"{MARK}={directory.resolve()}".encode() in _environment(process).split(b"\0")
+        variables = _environment(process).split(b"\0")
     except OSError:  # gone meanwhile, or another user's
-        return False
+        return ""
+    prefix = f"{MARK}=".encode()
+    return next((os.fsdecode(each.removeprefix(prefix)) for each in variables if each.startswith(prefix)), "")
 
 
 def _environment(process: Path) -> bytes:
