@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from cluster import components, ports
@@ -46,3 +49,14 @@ def test_a_port_in_use_is_not_free() -> None:
         taken.bind(("127.0.0.1", 0))
         assert not ports._is_free(taken.getsockname()[1])
     assert len(set(ports.free(3))) == 3
+
+
+def test_two_who_would_draw_the_same_ports_are_given_others() -> None:
+    before = random.getstate()
+    random.seed(1)
+    ours = ports.free(3)
+    ask = "import random; random.seed(1); from cluster import ports; print(*ports.free(3))"
+    tools = Path(ports.__file__).parents[1]
+    theirs = subprocess.run([sys.executable, "-c", ask], cwd=tools, check=True, capture_output=True, text=True).stdout
+    random.setstate(before)
+    assert len({*ours, *map(int, theirs.split())}) == 6
