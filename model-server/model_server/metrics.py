@@ -151,6 +151,7 @@ class Now:
 
     ready: bool
     queue_oldest_seconds: float
+    born: float  # in Unix time
     info: Mapping[str, str]
     workers: int = 1
     explains: bool = False
@@ -194,6 +195,7 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
     yield _one(
         "counter", "worker_restarts_total", "Processes that died and were replaced.", model, metrics.restarts.value
     )
+    yield _gauge("start_time_seconds", "When the counters began, in Unix time.", model, now.born)
     yield _gauge("info", "What runs here; always 1.", {**model, **now.info}, 1)
 
 

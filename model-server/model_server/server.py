@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 SHORT_GRACE_SECONDS = 2.0  # a scrape that takes longer is not worth waiting for
 clock = time.perf_counter  # CLOCK_MONOTONIC on Linux: the same in all processes
+BORN = time.time()  # of the process from which all others are forked; what they count outlives them
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class Observatory:
         now = Now(
             ready=self._health.ready,
             queue_oldest_seconds=max(each.oldest_seconds(moment) for each in self._workers),
+            born=BORN,
             info=self.facts.info,
             workers=len(self._workers),
             explains=bool(self._options.explain),

@@ -13,6 +13,7 @@ from model_server.metrics import CODES, MAX_BUCKETS, Metrics, Now, Rejection, ex
 NOW = Now(
     ready=True,
     queue_oldest_seconds=0.25,
+    born=1700000000.25,
     info={"version": "0.1.0"},
     load_seconds={"fetch": 3.0, "load": 1.5, "warm_up": 0.125},
 )
@@ -58,6 +59,7 @@ def test_gauges_tell_the_moment_of_the_scrape() -> None:
     assert found["queue_oldest_seconds", ""] == 0.25
     assert found["model_ready", ""] == 1
     assert [found["model_load_seconds", phase] for phase in ("fetch", "load", "warm_up")] == [3, 1.5, 0.125]
+    assert found["start_time_seconds", ""] == 1700000000.25
     assert found["info", "0.1.0"] == 1
 
 

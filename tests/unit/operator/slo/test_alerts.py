@@ -70,7 +70,7 @@ def test_who_pages() -> None:
 
 def test_what_is_asked_for_exists() -> None:
     """Names from the operator's own text and from the model server's; a recorded one must be recorded before."""
-    now = Now(ready=True, queue_oldest_seconds=0, info={}, load_seconds={"load": 1})
+    now = Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1})
     server = set(re.findall(r"^(model_server_\w+)\{", exposition(Metrics(8), now, "m").decode(), re.MULTILINE))
     exported = server | set(re.findall(r"^# TYPE (\S+) gauge$", Gauges().text(), re.MULTILINE))
     recorded: set[str] = set()
