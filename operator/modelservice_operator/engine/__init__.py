@@ -7,6 +7,7 @@ neighbours   which other installations live
 store        what is known of the cluster, by key
 apis         which optional APIs there are, and the informers of their kinds
 apply        the only writer of what matters
+scrape       reads pages of metrics from pods
 recorder     the writer of Events, which do not
 containment  whether a live object holds what a manifest says
 health       /healthz, /readyz, /metrics

@@ -28,6 +28,12 @@ class Metrics:
     """Histogram of how long the first token of an answer took."""
     inter_token: str = ""
     """Histogram of how long the next token took."""
+    inflight: tuple[str, ...] = ()
+    """Gauges that make up the requests without an answer."""
+    waiting: str = ""
+    """Gauge of those of them that wait."""
+    born: str = "process_start_time_seconds"
+    """When the server's counters began; Prometheus' own libraries tell."""
     alive: str = "up"
     """What is there as long as a server is scraped."""
     errors_are_there: bool = False
@@ -39,6 +45,9 @@ TORCH: Final = Metrics(
     requests="model_server_requests_total",
     errors='model_server_requests_total{code=~"429|5.."}',
     latency="model_server_request_duration_seconds",
+    inflight=("model_server_inflight_requests",),
+    waiting="model_server_queue_requests",
+    born="model_server_start_time_seconds",
     alive="model_server_requests_total",
     errors_are_there=True,
 )
@@ -50,12 +59,14 @@ VLLM: Final = Metrics(
     latency="vllm:e2e_request_latency_seconds",
     first_token="vllm:time_to_first_token_seconds",  # noqa: S106 (no password)
     inter_token="vllm:inter_token_latency_seconds",  # noqa: S106 (as above)
+    inflight=("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    waiting="vllm:num_requests_waiting",
 )
 
 
-def metrics_of(spec: ModelServiceSpec) -> Metrics:
-    """Return what the server of a spec calls them."""
-    match spec.runtime.name:
+def metrics_of(spec: ModelServiceSpec, runtime: RuntimeName | None = None) -> Metrics:
+    """Return what the server of a spec calls them, or of an earlier one that had another `runtime`."""
+    match runtime or spec.runtime.name:
         case RuntimeName.TORCH:
             return TORCH
         case RuntimeName.VLLM:
