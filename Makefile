@@ -19,7 +19,7 @@ $(BIN)/uv: requirements/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(BIN)/uv
+$(VENV)/.dev: requirements/dev.txt operator/pyproject.toml model-server/pyproject.toml $(BIN)/uv
 	@echo "== installing the development environment (no torch)"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e model-server

@@ -11,4 +11,5 @@ config     the administrator's configuration
 engine     queue, store, apply, health: how keys become writes
 kube       the narrow port to the API server
 watch      the kopf edge, the only module that imports kopf
+plugin     kubectl modelservice: what people do by hand
 """

@@ -1,4 +1,4 @@
-"""The command line: `run` the operator, `render` what it makes, ask the `doctor` what ails it, print the `crds`."""
+"""The command line: `run` the operator, `render` what it makes, ask the `doctor`, print the `crds` or the `plugin`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from modelservice_operator.kube import resources
 from modelservice_operator.kube.credentials import NoCredentialsError
 from modelservice_operator.kube.session import Cluster
 from modelservice_operator.monitoring import collectors
+from modelservice_operator.plugin.archive import archive
 from modelservice_operator.reconcile import Reconciler
 from modelservice_operator.watch import Watch
 
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _render(_settings(options), options)
             case "crds":
                 sys.stdout.write(crd.as_yaml())
+            case "plugin":
+                sys.stdout.buffer.write(archive())
     except (config.ConfigError, NoCredentialsError, DeadPartError, offline.NotRenderedError) as error:
         _log.error("%s", error)
         return 1
@@ -259,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to say it (default: text)")
 
     commands.add_parser("crds", help="print the CustomResourceDefinition")
+    commands.add_parser("plugin", help="print the program kubectl-modelservice, one file for Python and kubectl")
     return parser
 
 

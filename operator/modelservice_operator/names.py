@@ -15,8 +15,12 @@ MANAGER = "modelservice-operator"
 # On a child: the Lease (namespace/name) of the installation that keeps it; the label above has that one's name.
 LEASE = f"{GROUP}/lease"
 
-# Annotations that people write on a ModelService (restart) or on an object to be taken over (adopt).
+# Annotations that people write on a ModelService: a time (restart, retry) or a revision's name (promote, rollback);
+# or on an object to be taken over (adopt).
 RESTART = f"{GROUP}/restart"
+RETRY = f"{GROUP}/retry"
+PROMOTE = f"{GROUP}/promote"
+ROLLBACK = f"{GROUP}/rollback"
 ADOPT = f"{GROUP}/adopt"
 
 # Annotations of the ledger's entries.
