@@ -21,10 +21,13 @@ _ROOT = Path("/")
 
 def allowed_processes(root: Path = _ROOT) -> int:
     """Return the CPU limit of the container in whole CPUs, at least 1; 1 without a limit."""
-    limits = list(_limits(root))
-    if not limits:
-        return 1
-    return max(1, min(int(min(limits)), len(os.sched_getaffinity(0))))
+    limit = cpu_limit(root)
+    return 1 if limit is None else max(1, min(int(limit), len(os.sched_getaffinity(0))))
+
+
+def cpu_limit(root: Path = _ROOT) -> float | None:
+    """Return the CPU limit of the container in CPUs, None without one."""
+    return min(_limits(root), default=None)
 
 
 def compute_in_one_thread() -> None:

@@ -1,4 +1,4 @@
-"""`model-server serve | fetch | inspect | train`: the command line, its defaults, its exit codes.
+"""`model-server serve | fetch | inspect | train | evaluate`: the command line, its defaults, its exit codes.
 
 Exit codes: 0 done, 1 it could not be done (one sentence on stderr and in the termination message), 2 a wrong command
 line. torch is imported by those commands alone that compute.
@@ -166,6 +166,40 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    compute_in_one_thread()  # before anything imports numpy
+    from model_server.artefact.digest import parse_digest  # noqa: PLC0415
+    from model_server.evaluate import Endpoint, Options, evaluate, parse_metrics  # noqa: PLC0415
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
+    facts = evaluate(
+        Options(
+            uri=options.uri,
+            digest=parse_digest(options.digest) if options.digest else None,
+            endpoint=Endpoint(
+                url=options.url,
+                model=options.model,
+                tokens_dir=options.tokens_dir,
+                ca_file=options.ca_file,
+                server_name=options.server_name,
+                server_cert=options.server_cert,
+                request_timeout_seconds=options.request_timeout,
+            ),
+            metrics=parse_metrics(options.metrics),
+            output=options.output_name,
+            batch=options.batch,
+            timeout_seconds=options.timeout,
+            dataset_ca_file=options.dataset_ca_file,
+            source_mount=options.source_mount,
+            max_bytes=options.max_bytes,
+        )
+    )
+    report.write(options.report, facts)
+    print(json.dumps(facts))
+    return 0
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="model-server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
@@ -174,6 +208,7 @@ def _parser() -> _Parser:
     _add_fetch(commands.add_parser("fetch", help="bring a model from a URI", formatter_class=_Defaults))
     _add_inspect(commands.add_parser("inspect", help="tell what a model directory holds", formatter_class=_Defaults))
     _add_train(commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults))
+    _add_evaluate(commands.add_parser("evaluate", help="judge a served model by a data set", formatter_class=_Defaults))
     return parser
 
 
@@ -235,14 +270,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 def _add_fetch(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_fetch)
     add = parser.add_argument
-    add("uri", help="file:///path, pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo[@revision]")
+    _add_source(parser)
     add("directory", type=Path, help="receives current/ and digest")
     add("--digest", default=os.environ.get("MODEL_DIGEST", ""), help="refuse any other content (env MODEL_DIGEST)")
     add("--ca-file", type=Path, help="trust only these certificate authorities (PEM)")
     add("--cache", type=Path, help="keep downloads in this directory, for all who share it")
-    add("--source-mount", type=Path, default=Path("/mnt/source"), help="where a pvc:// claim is mounted")
     add("--max-bytes", type=_positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
     _add_report(parser)
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    schemes = "file:///path, pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo[@revision]"
+    parser.add_argument("uri", help=schemes)
+    parser.add_argument(
+        "--source-mount", type=Path, default=Path("/mnt/source"), help="where a pvc:// claim is mounted"
+    )
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -270,8 +312,31 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="the model directory to write; replaced when the new one is complete")
 
 
-def _add_report(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--report", type=Path, default=report.default_path(), help="the file for the last words")
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_evaluate)
+    add = parser.add_argument
+    _add_source(parser)
+    add("--digest", default="", help="refuse a data set with another SHA-256")
+    add("--dataset-ca-file", type=Path, help="fetch it from servers of these certificate authorities alone (PEM)")
+    add("--max-bytes", type=_positive, default=_GIBIBYTE, help="refuse larger downloads and contents")
+    add("--url", required=True, help="http://HOST:PORT or https://HOST:PORT of the server")
+    add("--model", required=True, help="the model's name in the protocol")
+    add("--metrics", default="", metavar="NAME[,NAME...]", help="what to measure (what fits, when empty)")
+    add("--output-name", default="", help="the output that is compared (the first when empty)")
+    add("--batch", type=_positive, default=64, help="rows in one request, or as many as the server takes")
+    add("--tokens-dir", type=Path, help="show the first bearer token in the files here")
+    add("--ca-file", type=Path, help="trust a server that these certificates vouch for (PEM)")
+    add("--server-name", default="", help="the name that its certificate must have (the host when empty)")
+    add("--server-cert", type=Path, help="trust the server with this certificate (PEM) alone, whatever its name")
+    add("--request-timeout", type=_duration, default="30s", help="give up when a request is not answered by then")
+    add("--timeout", type=_duration, default="10m", help="give up when not done by then")
+    _add_report(parser, "--output")
+
+
+def _add_report(parser: argparse.ArgumentParser, *names: str) -> None:
+    parser.add_argument(
+        "--report", *names, type=Path, default=report.default_path(), help="the file for the last words"
+    )
 
 
 def _duration(text: str) -> float:

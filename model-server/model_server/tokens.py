@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -63,21 +64,28 @@ def token_files(directory: Path) -> list[Path]:
 
 
 def read_tokens(directory: Path) -> Tokens:
-    """Read the token of each file; space around it, such as the end of its line, is none of it."""
-    digests, no_tokens = set(), []
+    """Read the tokens that are known."""
+    found = _tokens_of(directory)
+    no_tokens = tuple(name for name, token in found.items() if token is None)
+    return Tokens(frozenset(sha256(token).digest() for token in found.values() if token is not None), no_tokens)
+
+
+def read_token(directory: Path) -> str:
+    """Read one that may be shown to a server which knows them all."""
+    return next(token for token in _tokens_of(directory).values() if token is not None).decode("ascii")
+
+
+def _tokens_of(directory: Path) -> dict[str, bytes | None]:
+    """Read what each file holds; space around a token, such as the end of its line, is none of it."""
+    found = {}
     for file in token_files(directory):
-        try:
+        with contextlib.suppress(OSError):  # a folder, or gone meanwhile
             token = file.read_bytes().strip()
-        except OSError:  # a folder, or gone meanwhile
-            continue
-        if _TOKEN.fullmatch(token):
-            digests.add(sha256(token).digest())
-        else:
-            no_tokens.append(file.name)
-    if not digests:
+            found[file.name] = token if _TOKEN.fullmatch(token) else None
+    if not any(found.values()):
         message = (
-            f"There is no bearer token in {directory} (serve --tokens-dir). Does the Secret of "
+            f"There is no bearer token in {directory} (--tokens-dir). Does the Secret of "
             "spec.security.auth.tokensSecretRef exist? Each of its keys holds one: letters, digits and -._~+/ only."
         )
         raise ModelError(Reason.CONFIG_MISSING, message)
-    return Tokens(frozenset(digests), tuple(no_tokens))
+    return found

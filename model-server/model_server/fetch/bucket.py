@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from model_server.fetch.source import Bucket
 
 _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_REMEDY = "the Secret of spec.model.credentialsSecretRef"
+_REMEDY = "the Secret of credentialsSecretRef"
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _WRONG_CREDENTIALS = {
     "InvalidAccessKeyId",
@@ -60,7 +60,7 @@ class BucketOrigin:
                 "s3", config=_config(patience, is_anonymous=self._is_anonymous), verify=_certificates(ca_file)
             )
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
-            message = f"{self.shown} cannot be asked for: {error}. Look at the variables AWS_* of container fetch."
+            message = f"{self.shown} cannot be asked for: {error}. Look at the variables AWS_* of the container."
             raise ModelError(Reason.INVALID, message) from error
 
     def list(self) -> Listing:
@@ -130,7 +130,7 @@ class BucketOrigin:
         ) as error:
             raise TransientError(str(error).rstrip(".")) from error
         except botocore.exceptions.BotoCoreError as error:
-            message = f"{self.shown} cannot be asked for: {error}. Look at the variables AWS_* of container fetch."
+            message = f"{self.shown} cannot be asked for: {error}. Look at the variables AWS_* of the container."
             raise ModelError(Reason.INVALID, message) from error
 
     def _refusal(self, error: botocore.exceptions.ClientError) -> ModelError | TransientError:

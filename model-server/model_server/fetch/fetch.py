@@ -27,6 +27,8 @@ from model_server.fetch.transfer import transfer
 from model_server.fetch.unpack import model_root, unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from model_server.fetch.origin import Listing, Origin
     from model_server.fetch.source import Repository, Source
 
@@ -59,6 +61,14 @@ def fetch(source: Source, options: Options) -> Content:
         _tell(error, options)
 
 
+def fetch_file(source: Source, options: Options) -> Path:
+    """Bring the one file that the source names, nothing unpacked, into the directory, or say where it is already."""
+    try:
+        return _fetch_file(source, options)
+    except OSError as error:
+        _tell(error, options)
+
+
 def _fetch(source: Source, options: Options) -> Content:
     started = time.monotonic()
     target = options.directory / CURRENT
@@ -76,6 +86,21 @@ def _fetch(source: Source, options: Options) -> Content:
     return content
 
 
+def _fetch_file(source: Source, options: Options) -> Path:
+    if isinstance(source, Local | Claim):
+        return _local(source, options.source_mount, Path.is_file, "file")
+    if isinstance(source, Remote):
+        file = options.directory / "file"
+        download(source, file, ca_file=options.ca_file, max_bytes=options.max_bytes, patience=options.patience)
+        return file
+    origin = _origin(source, options)
+    listing = _listing(origin, options)
+    if listing.is_directory:
+        message = f"{origin.shown} is a directory of {len(listing.files)} files; the URI names one file."
+        raise ModelError(Reason.INVALID, message)
+    return transfer(origin, listing, options.directory, options.patience) / listing.files[0].name
+
+
 def _already_here(options: Options) -> Content | None:
     """Spare a restarted pod the download, when what it has is exactly what is asked for."""
     current, digest = options.directory / CURRENT, options.directory / DIGEST
@@ -90,7 +115,9 @@ def _already_here(options: Options) -> Content | None:
 def _stage(source: Source, staged: Path, options: Options) -> Content:
     """Put the model that is asked for, or a link to it, at `staged`."""
     if isinstance(source, Local | Claim):
-        staged.symlink_to(_local_directory(source, options.source_mount), target_is_directory=True)
+        staged.symlink_to(
+            _local(source, options.source_mount, Path.is_dir, "model directory"), target_is_directory=True
+        )
         content = content_of(staged)
         _require_pinned(content, options)
         return content
@@ -114,8 +141,7 @@ def _cached(source: Remote | Bucket | Repository, cache: Cache, options: Options
         with cache.partial(key) as partial:
             return _kept(cache, key, options) or _bring(source, partial, cache, options)
     origin = _origin(source, options)
-    listing = options.patience.try_to(origin.list, origin.shown)
-    require_fit(listing, origin.shown, options.max_bytes)
+    listing = _listing(origin, options)
     key = listing.key(origin.shown)
     with cache.partial(key) as partial:
         if content := _kept(cache, key, options):
@@ -155,6 +181,12 @@ def _origin(source: Bucket | Repository, options: Options) -> Origin:
     return HubOrigin(source, ca_file=options.ca_file, patience=options.patience)
 
 
+def _listing(origin: Origin, options: Options) -> Listing:
+    listing = options.patience.try_to(origin.list, origin.shown)
+    require_fit(listing, origin.shown, options.max_bytes)
+    return listing
+
+
 def _transfer(origin: Origin, listing: Listing, partial: Path, options: Options) -> Path:
     content = transfer(origin, listing, partial, options.patience)
     packing = Packing.SINGLE_FILE if listing.is_directory else packing_of(listing.files[0].name)
@@ -182,11 +214,11 @@ def _unpacked(archive: Path, packing: Packing, partial: Path, options: Options) 
     return model_root(unpacked)
 
 
-def _local_directory(source: Local | Claim, mount: Path) -> Path:
+def _local(source: Local | Claim, mount: Path, is_right: Callable[[Path], bool], what: str) -> Path:
     path = Path(source.path) if isinstance(source, Local) else mount / source.path
-    if not path.is_dir():
+    if not is_right(path):
         where = "the container's file system" if isinstance(source, Local) else "the claim"
-        message = f"There is no directory {source.path} on {where}; the model's URI names a model directory."
+        message = f"There is no {what.rpartition(' ')[2]} {source.path} on {where}; the URI names a {what}."
         raise ModelError(Reason.NOT_FOUND, message)
     return path
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _HUB = "https://huggingface.co"
 _BLOCK_BYTES = 1024 * 1024
-_REMEDY = "A token that may read it belongs under HF_TOKEN in the Secret of spec.model.credentialsSecretRef."
+_REMEDY = "A token that may read it belongs under HF_TOKEN in the Secret of credentialsSecretRef."
 
 
 class _Large(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ def require_room(directory: Path, needed_bytes: int, shown: str) -> None:
 def no_room(directory: Path) -> ModelError:
     """Tell of a disk that was full in the middle of it."""
     free = _megabytes(shutil.disk_usage(directory).free)
-    message = f"The volume at {directory} is full ({free} free); nothing of the model is used, {_REMEDY}"
+    message = f"The volume at {directory} is full ({free} free); nothing of it is used, {_REMEDY}"
     return ModelError(Reason.NO_SPACE, message)
 
 

@@ -1,4 +1,4 @@
-"""What a model's URI may say."""
+"""What the URI of a model or a data set may say."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _remote(uri: str, path: PurePosixPath) -> Remote:
         raise _invalid(uri, "it names no host")
     if parts.username is not None:
         # A password in a URI would show up in statuses and logs.
-        raise ModelError(Reason.INVALID, "The model's URI holds a user name; addresses with credentials are not taken.")
+        raise ModelError(Reason.INVALID, "The URI holds a user name; addresses with credentials are not taken.")
     if not path.name:
         raise _invalid(uri, "it names no file")
     shown = parts._replace(query="", fragment="").geturl()
@@ -143,4 +143,4 @@ def _remote(uri: str, path: PurePosixPath) -> Remote:
 
 
 def _invalid(uri: str, why: str) -> ModelError:
-    return ModelError(Reason.INVALID, f"The model's URI {uri.partition('?')[0]!r} cannot be fetched: {why}.")
+    return ModelError(Reason.INVALID, f"The URI {uri.partition('?')[0]!r} cannot be fetched: {why}.")

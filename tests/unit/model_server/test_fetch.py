@@ -9,7 +9,7 @@ import pytest
 from model_server.artefact.digest import content_of
 from model_server.artefact.record import read_fetch_seconds
 from model_server.errors import ModelError, Reason
-from model_server.fetch import Options, fetch, parse_uri
+from model_server.fetch import Options, fetch, fetch_file, parse_uri
 from model_server.fetch.source import Claim
 
 
@@ -71,6 +71,17 @@ def test_another_digest_than_the_pinned_one_is_refused_and_both_are_named(tmp_pa
     assert content_of(other).digest in caught.value.message
     assert (tmp_path / "to/current/weights").read_text() == "old"
     assert left(tmp_path) == ["current", "digest", "fetch-seconds"]
+
+
+def test_one_file_is_read_where_it_is(tmp_path: Path) -> None:
+    place = model(tmp_path / "mnt/data") / "weights"
+    for source in (parse_uri(f"file://{place}"), parse_uri("pvc://claim/data/weights")):
+        assert fetch_file(source, options(tmp_path)) == place
+    assert not (tmp_path / "to").exists()
+    for uri in (f"file://{place.parent}", f"file://{place}.npz", "pvc://claim/data", "pvc://claim/none"):
+        with pytest.raises(ModelError, match=r"There is no file .*; the URI names a file\.") as caught:
+            fetch_file(parse_uri(uri), options(tmp_path))
+        assert caught.value.reason is Reason.NOT_FOUND
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:

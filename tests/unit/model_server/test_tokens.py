@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from model_server.errors import ModelError, Reason
-from model_server.tokens import Tokens, read_tokens, token_files
+from model_server.tokens import Tokens, read_token, read_tokens, token_files
 from mounted import mount_secret
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def test_each_file_is_a_token_without_the_end_of_its_line(tmp_path: Path) -> Non
         *(True, True, False, False, False)
     ]
     assert tokens.told() == "2 bearer tokens"
+
+
+def test_the_first_of_them_may_be_shown_to_another_server(tmp_path: Path) -> None:
+    written(tmp_path / "t", a="two words", b="second", c="third\n")
+    assert read_token(tmp_path / "t") == "second"
 
 
 def test_a_file_without_a_token_lets_nobody_in_and_is_named(tmp_path: Path) -> None:

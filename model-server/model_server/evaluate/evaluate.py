@@ -1,0 +1,250 @@
+"""Fetch the data set, ask the model about every row, compare, and measure what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_server.errors import ModelError, Reason
+from model_server.evaluate.dataset import TRUTH, read_dataset
+from model_server.evaluate.pace import Saturation, latencies, percentile, saturation, sweep
+from model_server.evaluate.scores import CLASSIFICATION, REGRESSION, Tally, differences, labels_of
+from model_server.evaluate.wire import read_answer, read_interface, takes_binary, write_request
+from model_server.fetch import Options as FetchOptions
+from model_server.fetch import fetch_file, parse_uri
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterator, Sequence
+
+    from model_server.evaluate.dataset import Dataset
+    from model_server.evaluate.endpoint import Endpoint, Line
+    from model_server.evaluate.wire import Interface, Request
+    from model_server.protocol.datatypes import Array
+
+log = logging.getLogger(__name__)
+
+LATENCY = {"latency_p50": 50, "latency_p95": 95, "latency_p99": 99}
+LOAD: dict[str, Callable[[Saturation], float]] = {
+    "saturation_concurrency": lambda found: found.concurrency,
+    "throughput": lambda found: found.per_second,
+}
+METRICS = (*CLASSIFICATION, *REGRESSION, *LATENCY, *LOAD)
+_SAMPLES = 64  # rows that are sent to measure times
+_DIGITS = 6
+_TOO_MUCH_AT_ONCE: tuple[int, ...] = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to hold against what, and within which bounds."""
+
+    uri: str
+    digest: str | None
+    endpoint: Endpoint
+    metrics: tuple[str, ...]
+    output: str
+    batch: int
+    timeout_seconds: float
+    dataset_ca_file: Path | None
+    source_mount: Path
+    max_bytes: int
+
+
+def parse_metrics(text: str) -> tuple[str, ...]:
+    """Read a list of names; none stands for all that fit the data set, and the latencies."""
+    names = tuple(dict.fromkeys(text.split(","))) if text else ()
+    for name in names:
+        if name not in METRICS:
+            raise ModelError(Reason.INVALID, f"{name!r} is not a metric; it is one of {', '.join(METRICS)}.")
+    if {*names} & CLASSIFICATION.keys() and {*names} & REGRESSION.keys():
+        message = f"{', '.join(names)}: some are of classes, some of numbers; a model is judged by one of the two."
+        raise ModelError(Reason.INVALID, message)
+    return names
+
+
+def evaluate(options: Options) -> dict[str, object]:
+    """Say what was measured: numbers, and the data set's digest, and nothing else."""
+    try:
+        with _within(options.timeout_seconds), tempfile.TemporaryDirectory() as desk:
+            return _evaluate(options, Path(desk))
+    except (OSError, MemoryError) as error:
+        what = str(error) or "there is not enough memory"
+        raise ModelError(Reason.INVALID, f"The evaluation cannot go on: {what}.") from error
+
+
+def _evaluate(options: Options, desk: Path) -> dict[str, object]:
+    with fetch_file(parse_uri(options.uri), _fetching(options, desk)).open("rb") as file:
+        digest = _checked_digest(file, options)
+        open_line = options.endpoint.opener()
+        line = open_line()
+        interface = _describe(line, options)
+        dataset = read_dataset(file, interface.inputs, max_bytes=options.max_bytes)
+    asked = options.metrics or _metrics_for(dataset)
+    figures: dict[str, float] = {}
+    if any(name in CLASSIFICATION or name in REGRESSION for name in asked):
+        truth = _truth(dataset, asked)
+        answers = _answers(line, interface, dataset, options.batch)
+        figures |= _scores(asked, answers, truth)
+    requests = [_request(interface, dataset, row, interface.fixed_rows or 1) for row in _spread(dataset.rows)]
+    if any(name in LATENCY for name in asked):
+        seconds = latencies(line.ask, requests)
+        figures |= {name: percentile(seconds, percent) for name, percent in LATENCY.items()}
+    if any(name in LOAD for name in asked):
+        figures |= _load(open_line, requests)
+    line.close()
+    metrics = {name: decimal(name, figures[name]) for name in asked if name in figures}
+    return {"digest": digest, "rows": dataset.rows, "failed": 0, "metrics": metrics}
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """End what takes too long, wherever it is, while there is still somebody to say so."""
+
+    def end(*_: object) -> None:
+        message = f"The evaluation was not done within {seconds:g} s (--timeout); take fewer rows, or give it longer."
+        raise ModelError(Reason.UNREACHABLE, message)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# -- what there is
+
+
+def _fetching(options: Options, desk: Path) -> FetchOptions:
+    return FetchOptions(
+        directory=desk,
+        pin=None,  # that is the digest of a directory
+        ca_file=options.dataset_ca_file,
+        source_mount=options.source_mount,
+        max_bytes=options.max_bytes,
+    )
+
+
+def _checked_digest(file: io.BufferedReader, options: Options) -> str:
+    digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if options.digest not in (None, digest):
+        what = f"{options.uri.partition('?')[0]} has the digest {digest}, but {options.digest} is asked for"
+        raise ModelError(Reason.DIGEST_MISMATCH, f"{what}; nothing was compared.")
+    return digest
+
+
+def _describe(line: Line, options: Options) -> Interface:
+    reply = line.get(options.endpoint.model_path)
+    if reply.status != HTTPStatus.OK:
+        line.refuse(reply, f"GET {options.endpoint.model_path}")
+    server = line.get("/v2")
+    is_binary = server.status == HTTPStatus.OK and takes_binary(server.body)
+    return read_interface(reply.body, options.output, binary=is_binary)
+
+
+def _metrics_for(dataset: Dataset) -> tuple[str, ...]:
+    """Measure all that fits, when nothing was asked for by name."""
+    if dataset.truth is not None and dataset.truth.dtype.kind == "f":
+        return (*REGRESSION, *LATENCY)
+    return (*(name for name in CLASSIFICATION if name != "f1_macro"), *LATENCY)
+
+
+def _truth(dataset: Dataset, asked: Sequence[str]) -> Array:
+    truth = dataset.truth
+    if truth is None:
+        message = f"The data set lacks the array {TRUTH!r}; write it, or ask for times alone (--metrics latency_p95)."
+        raise ModelError(Reason.INVALID, message)
+    if any(name in CLASSIFICATION for name in asked):
+        if truth.dtype.kind == "f" or truth.size != dataset.rows:
+            what = f"The data set has {TRUTH!r} of {truth.dtype}{list(truth.shape)}"
+            raise ModelError(Reason.INVALID, f"{what}; classes are integers, one for each row.")
+        return truth.reshape(-1).astype(np.int64)
+    return truth
+
+
+# -- what the model says
+
+
+def _answers(line: Line, interface: Interface, dataset: Dataset, most: int) -> Array:
+    step = interface.fixed_rows or _batch_size(line, interface, dataset, most)
+    parts: list[Array] = []
+    for first in range(0, dataset.rows, step):
+        left = min(step, dataset.rows - first)
+        rows = interface.fixed_rows or left
+        reply = line.ask(_request(interface, dataset, first, rows))
+        answer = read_answer(reply.body, reply.json_bytes, interface.output)
+        if len(answer) != rows or (parts and answer.shape[1:] != parts[0].shape[1:]):
+            what = f"{rows} rows from {first} on with {interface.output!r} of the shape {list(answer.shape)}"
+            raise ModelError(Reason.INVALID, f"The model answers {what}; it must be one row for each, all alike.")
+        parts.append(answer[:left])
+    answers = np.concatenate(parts)
+    wrong = np.flatnonzero(np.isnan(answers).reshape(dataset.rows, -1).any(axis=1))
+    if len(wrong):
+        what = f"{len(wrong)} of {dataset.rows} rows with NaN in {interface.output!r}, the first is row {wrong[0]}"
+        raise ModelError(Reason.INVALID, f"The model answers {what}, counted from 0.")
+    return answers
+
+
+def _batch_size(line: Line, interface: Interface, dataset: Dataset, most: int) -> int:
+    """Halve what is sent at once until the server takes it; what it does not take at all is told later."""
+    size = min(most, dataset.rows)
+    while size > 1:
+        request = _request(interface, dataset, 0, size)
+        if line.offer(request).status not in _TOO_MUCH_AT_ONCE:
+            break
+        size //= 2
+    return size
+
+
+def _request(interface: Interface, dataset: Dataset, first: int, count: int) -> Request:
+    """Ask about some rows; beyond the last one it is asked about again."""
+    rows = np.minimum(np.arange(first, first + count), dataset.rows - 1)
+    return write_request(interface, {name: array[rows] for name, array in dataset.inputs.items()})
+
+
+def _spread(rows: int) -> list[int]:
+    """Pick the rows that are sent to measure times from all over the data set."""
+    return sorted({round(row) for row in np.linspace(0, rows - 1, _SAMPLES)})
+
+
+# -- what comes of it
+
+
+def _scores(asked: Sequence[str], answers: Array, truth: Array) -> dict[str, float]:
+    if any(name in CLASSIFICATION for name in asked):
+        tally = Tally.of(truth, labels_of(answers, truth))
+        return {name: score(tally) for name, score in CLASSIFICATION.items()}
+    off = differences(answers, truth)
+    with np.errstate(over="ignore"):
+        return {name: error(off) for name, error in REGRESSION.items()}
+
+
+def _load(open_line: Callable[[], Line], requests: Sequence[Request]) -> dict[str, float]:
+    levels = sweep(open_line, requests)
+    for level in levels:
+        log.info("%s", level)
+    found = saturation(levels)
+    if found is None:
+        log.warning("How much the model can take was not found: it turns down single requests, or is faster than this.")
+        return {}
+    return {name: figure(found) for name, figure in LOAD.items()}
+
+
+def decimal(name: str, value: float) -> str:
+    """Write a number without an exponent, to six digits."""
+    if not np.isfinite(value):
+        raise ModelError(
+            Reason.INVALID, f"{name} is {value}: the model's answers or {TRUTH!r} are too large to compare."
+        )
+    return np.format_float_positional(value, precision=_DIGITS, fractional=False, trim="-")
