@@ -105,8 +105,9 @@ def told(step: int, seconds: int, *, phase: str = "Settled", **gauges: Phases) -
     well: dict[str, Phases] = {
         "replicas_wanted": ((seconds, 2),),
         "replicas_ready": ((seconds, 2),),
+        "promoted": ((seconds, 1),),
         'condition{condition="Available"}': ((seconds, 1),),
-        f'rollout_phase{{phase="{phase}"}}': ((seconds, 1),),
+        **({f'rollout_phase{{phase="{phase}"}}': ((seconds, 1),)} if phase else {}),
     }
     series = {}
     for name, phases in (well | gauges).items():
@@ -213,6 +214,10 @@ def quiet() -> dict[str, Story]:
     steady: Phases = ((2 * HOUR, 10),)
     once: Phases = ((HOUR, 0), (15, 1 / 15), (HOUR - 15, 0))
     at_times: Phases = ((6 * HOUR - 60, 0), (60, 1 / 60)) * 4
+
+    def never_let_in(seconds: int, phase: str) -> dict[str, str]:
+        return told(15, seconds, phase=phase, replicas_ready=((seconds, 0),), promoted=((seconds, 0),))
+
     return {
         "a day without a failure": Story(requests(60, ((DAY, 10),)) | day, DAY, step=60),
         "a day within the budget": Story(requests(60, ((DAY, 10),), ((DAY, 0.005),)) | day, DAY, step=60),
@@ -239,10 +244,11 @@ def quiet() -> dict[str, Story]:
             spec=LATENCY,
         ),
         "the first pod takes long to load": Story(
-            later(25 * MINUTE, requests(15, ((HOUR, 10),)))
-            | told(15, 25 * MINUTE, replicas_ready=((25 * MINUTE, 0),), phase="Starting"),
+            later(25 * MINUTE, requests(15, ((HOUR, 10),))) | never_let_in(25 * MINUTE, "Starting"),
             25 * MINUTE,
         ),
+        "made paused": Story(never_let_in(HOUR, "Paused"), HOUR),
+        "made with a spec that is refused": Story(never_let_in(HOUR, ""), HOUR),
         "scaled to zero, and up again": Story(
             gone(requests(15, ((HOUR, 10),)))
             | told(
@@ -300,6 +306,12 @@ def loud() -> dict[str, Story]:
         ),
         "no pod is ready any more": Story(
             gone(requests(15, ((HOUR, 10),))) | told(15, HOUR + 600, replicas_ready=((HOUR, 2), (600, 0))),
+            HOUR + 600,
+            frozenset({"ModelServiceFailing"}),
+        ),
+        "paused, and no pod is ready any more": Story(
+            gone(requests(15, ((HOUR, 10),)))
+            | told(15, HOUR + 600, replicas_ready=((HOUR, 2), (600, 0)), phase="Paused"),
             HOUR + 600,
             frozenset({"ModelServiceFailing"}),
         ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from modelservice_operator.api.reasons import ConditionType
+from modelservice_operator.api.status import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _WANTED: Final = "modelservice_replicas_wanted"
 _READY: Final = "modelservice_replicas_ready"
+_PROMOTED: Final = "modelservice_promoted"
 _CONDITION: Final = "modelservice_condition"
 _REASON: Final = "modelservice_ready_reason"
 _PHASE: Final = "modelservice_rollout_phase"
@@ -27,6 +29,7 @@ _PRICE: Final = "modelservice_price_per_hour"
 _HELP: Final = {
     _WANTED: "Pods that the service promises.",
     _READY: "Pods that carry traffic and are ready.",
+    _PROMOTED: "Whether a revision was ever let in (1), or none has been yet (0).",
     _CONDITION: "Whether a condition of the status holds (1) or not (0); one that is unknown has no series.",
     _REASON: "Always 1; the reason label says why condition Ready is what it is.",
     _PHASE: "Always 1; the phase label says what the rollout is at.",
@@ -40,6 +43,7 @@ _VALUES: Final = {"True": 1, "False": 0}
 class _Figures:
     wanted: int
     ready: int
+    promoted: bool
     conditions: dict[str, int]
     reason: str
     phase: str
@@ -59,6 +63,7 @@ class Gauges:
         self._services[key] = _Figures(
             wanted=wanted,
             ready=status["readyReplicas"],
+            promoted=any(each["role"] == Role.STABLE for each in status["revisions"]),
             conditions=dict.fromkeys(_ABSENT_IS_FALSE, 0) | conditions,
             reason=found[ConditionType.READY]["reason"],
             phase=phase,
@@ -79,6 +84,8 @@ class Gauges:
         yield from (f"{_WANTED}{{{labels}}} {it.wanted}\n" for labels, it in labelled)
         yield _head(_READY)
         yield from (f"{_READY}{{{labels}}} {it.ready}\n" for labels, it in labelled)
+        yield _head(_PROMOTED)
+        yield from (f"{_PROMOTED}{{{labels}}} {it.promoted:d}\n" for labels, it in labelled)
         yield _head(_CONDITION)
         for labels, it in labelled:
             yield from (

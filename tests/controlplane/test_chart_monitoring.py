@@ -98,6 +98,7 @@ OF_STANDBY = OF_OPERATOR | {"pod": "operator-2", "instance": "10.0.0.2:8080"}
 OF_MODEL = {"namespace": "ml", "name": "nlp"}
 OF_IDLE_MODEL = {"namespace": "ml", "name": "idle"}
 OF_WATCHED_MODEL = {"namespace": "ml", "name": "watched"}
+OF_PAUSED_MODEL = {"namespace": "ml", "name": "paused"}
 
 
 def series(metric: str, labels: dict[str, str], **more: str) -> str:
@@ -118,6 +119,14 @@ def condition(name: str, labels: dict[str, str] = OF_MODEL) -> str:
 
 def wanted(labels: dict[str, str] = OF_MODEL) -> str:
     return series("modelservice_replicas_wanted", labels)
+
+
+def promoted(labels: dict[str, str] = OF_MODEL) -> str:
+    return series("modelservice_promoted", labels)
+
+
+def paused(labels: dict[str, str] = OF_MODEL) -> str:
+    return series("modelservice_rollout_phase", labels, phase="Paused")
 
 
 STORIES = {
@@ -144,12 +153,14 @@ STORIES = {
         11,
         OF_OPERATOR | {"resource": "pods"},
     ),
-    "ModelServiceNotAvailable": Story({condition("Available"): "0x60", wanted(): "2x60"}, 10, OF_MODEL),
+    "ModelServiceNotAvailable": Story(
+        {condition("Available"): "0x60", wanted(): "2x60", promoted(): "1x60", paused(): "1x60"}, 10, OF_MODEL
+    ),
     "ModelServiceStalled": Story({condition("Stalled"): "1x60"}, 10, OF_MODEL),
 }
 
 # One operator leads and one stands by, one model serves and one was scaled to zero; some conflicts are daily life. One
-# model is down, but it has promised something and so has alerts of its own.
+# model was made paused. One is down, but it has promised something and so has alerts of its own.
 HEALTHY = {
     leader("leading"): "1x60",
     standby("leading"): "0x60",
@@ -167,6 +178,11 @@ HEALTHY = {
     condition("Available", OF_IDLE_MODEL): "0x60",
     condition("Stalled", OF_IDLE_MODEL): "0x60",
     wanted(OF_IDLE_MODEL): "0x60",
+    condition("Available", OF_PAUSED_MODEL): "0x60",
+    condition("Stalled", OF_PAUSED_MODEL): "0x60",
+    wanted(OF_PAUSED_MODEL): "2x60",
+    promoted(OF_PAUSED_MODEL): "0x60",
+    paused(OF_PAUSED_MODEL): "1x60",
     condition("Available", OF_WATCHED_MODEL): "0x60",
     condition("Stalled", OF_WATCHED_MODEL): "0x60",
     wanted(OF_WATCHED_MODEL): "2x60",

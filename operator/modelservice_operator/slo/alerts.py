@@ -140,11 +140,11 @@ def failing(subject: Subject) -> Rule:
     """Return the alert that no target can silence."""
     metrics, seen = metrics_of(subject.spec), subject.seen
     startup = max(subject.spec.startup_timeout, _TWO_LOOKS)
-    # What was scaled up from zero may load, and what has never served has not ended to.
+    # What was scaled up from zero may load, and what has never served lets nobody down, though it be paused or refused.
     nobody_is_ready = (
         f"min(min_over_time(modelservice_replicas_wanted{{{seen}}}[{startup}])) > 0 "
         f"and max(max_over_time(modelservice_replicas_ready{{{seen}}}[90s])) == 0 "
-        f'unless max(modelservice_rollout_phase{{{seen},phase="Starting"}})'
+        f"and max(modelservice_promoted{{{seen}}}) == 1"
     )
     query = nobody_is_ready
     if metrics.requests:

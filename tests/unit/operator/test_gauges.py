@@ -19,9 +19,9 @@ DOCUMENTATION = Path(__file__).parents[3] / "docs/metrics.md"
 DIGITS, OTHER = Key("ml", "digits"), Key("ml", "other")
 
 
-def report(ready: int = 2, reason: str = "Ready", **conditions: str) -> dict[str, object]:
+def report(ready: int = 2, reason: str = "Ready", *, role: str = "Stable", **conditions: str) -> dict[str, object]:
     found = [{"type": kind, "status": holds, "reason": reason} for kind, holds in conditions.items()]
-    return {"readyReplicas": ready, "conditions": found}
+    return {"readyReplicas": ready, "conditions": found, "revisions": [{"role": role}]}
 
 
 def series(gauges: Gauges) -> dict[str, float]:
@@ -43,6 +43,7 @@ def test_a_service_that_serves() -> None:
     assert series(gauges) == {
         "digits modelservice_replicas_wanted": 3,
         "digits modelservice_replicas_ready": 2,
+        "digits modelservice_promoted": 1,
         "digits modelservice_condition Ready": 1,
         "digits modelservice_condition Available": 1,
         "digits modelservice_condition Reconciling": 0,
@@ -50,6 +51,12 @@ def test_a_service_that_serves() -> None:
         "digits modelservice_ready_reason Ready": 1,
         "digits modelservice_rollout_phase Settled": 1,
     }
+
+
+def test_a_service_of_which_no_revision_was_let_in_yet() -> None:
+    gauges = Gauges()
+    gauges.show(DIGITS, report(0, "Paused", role="Candidate", Ready="False"), wanted=1, phase="Paused")
+    assert series(gauges)["digits modelservice_promoted"] == 0
 
 
 def test_a_service_that_costs_something() -> None:
