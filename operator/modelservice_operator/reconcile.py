@@ -53,6 +53,7 @@ from modelservice_operator.rollout.plan import (
     removable,
 )
 from modelservice_operator.rollout.situation import Entry, Verdict
+from modelservice_operator.slo import dropped
 from modelservice_operator.takeover import Takeover
 
 if TYPE_CHECKING:
@@ -392,7 +393,8 @@ class Reconciler:
         """Judge whether the service is watched, for those who asked for that."""
         if seen.spec is None or (seen.spec.slo is None and seen.spec.monitoring.alerting is None):
             return None
-        return monitored(self._optional(seen), self._collectors(seen.namespace))
+        left_out = dropped(seen.spec.slo) if seen.spec.slo is not None else []
+        return monitored(self._optional(seen), self._collectors(seen.namespace), left_out)
 
     def _quality(self, seen: Seen) -> Quality | None:
         """Tell how the service keeps what it promises, if it promises anything."""

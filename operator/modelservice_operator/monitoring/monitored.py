@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator.api.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from modelservice_operator.monitoring.collectors import Collectors, Verdict
     from modelservice_operator.optional import OptionalChild
@@ -19,11 +19,17 @@ Judgement = tuple[str, Reason, str]
 _MOST_TOLD = 3
 
 
-def monitored(children: Iterable[OptionalChild], collectors: Collectors) -> Judgement:
-    """Judge all that a service has for them: what is wrong first, then what is not known."""
+def monitored(children: Iterable[OptionalChild], collectors: Collectors, left_out: Sequence[str] = ()) -> Judgement:
+    """Judge all that a service has for them: what is wrong first, then what is not known.
+
+    Whatever that is, alerts that are left out are told, too, one sentence for each.
+    """
     found = [each for child in children if child.wanted is not None and (each := _judge(child, collectors))]
     found.append(("True", Reason.SELECTED, "Whatever is there for Prometheus and Alertmanager is selected."))
-    return next((each for each in found if each[0] == "False"), found[0])
+    holds, reason, message = next((each for each in found if each[0] == "False"), found[0])
+    if left_out:
+        message = f"{message} Left out, as they could never fire: {'; '.join(left_out)}."
+    return holds, reason, message
 
 
 def _judge(child: OptionalChild, collectors: Collectors) -> Judgement | None:

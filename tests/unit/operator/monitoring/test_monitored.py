@@ -99,5 +99,13 @@ def test_a_refusal_of_the_prometheus_operator_is_told_in_its_words() -> None:
     assert monitored([child(labels=labels, status=bound("False", 1))], around)[0] == "True"  # of an older version
 
 
+def test_alerts_that_could_never_fire_are_told_whatever_else_there_is_to_tell() -> None:
+    no_page = "availability at 90%: no critical alert over 1h, which would need 144% of the requests to be bad"
+    for around, reason in ((collectors(k8s=BY_RELEASE), "Selected"), (collectors(), "NotSelected")):
+        found = monitored([child(labels={"release": "stack"})], around, [no_page])
+        assert found[1] == reason
+        assert found[2].endswith(f". Left out, as they could never fire: {no_page}.")
+
+
 def test_what_the_service_is_not_to_have_matters_not() -> None:
     assert monitored([replace(child(), wanted=None)], collectors())[0] == "True"
