@@ -179,6 +179,15 @@ TOOLS: dict[str, Tool] = {
             stamps={"github.com/prometheus/common/version.Version": ALERTMANAGER.removeprefix("v")},
         ),
         Tool(
+            "alertmanager",
+            ALERTMANAGER,
+            module="alertmanager",
+            package="github.com/prometheus/alertmanager/cmd/alertmanager",
+            asks=("--version",),
+            suits=lambda version: (0, 28, 0) <= version < (1, 0, 0),
+            stamps={"github.com/prometheus/common/version.Version": ALERTMANAGER.removeprefix("v")},
+        ),
+        Tool(
             "prometheus-operator",
             PROMETHEUS_OPERATOR,
             module="prometheus-operator",
