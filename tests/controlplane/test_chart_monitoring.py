@@ -252,7 +252,7 @@ def exported() -> set[str]:
 
 def of_the_server() -> set[str]:
     """The names of all series that the model server has."""
-    now = server.Now(ready=True, queue_oldest_seconds=0, info={}, load_seconds={"load": 1})
+    now = server.Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1})
     text = server.exposition(server.Metrics(max_batch_size=8), now, "m").decode()
     return set(re.findall(r"^(\w+)\{", text, re.MULTILINE))
 
