@@ -17,6 +17,7 @@ from cluster import binaries
 from cluster.controlplane import ControlPlane
 from modelservice_operator.api import crd
 from modelservice_operator.kube.session import Cluster
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -72,4 +73,9 @@ def kubectl_of(plane: ControlPlane) -> Kubectl:
 def install_crd(plane: ControlPlane) -> None:
     kubectl = kubectl_of(plane)
     kubectl("apply", "--server-side", "-f", "-", stdin=crd.as_yaml())
-    kubectl("wait", "--for=condition=Established", "crd/modelservices.modelservice.dev", "--timeout=60s")
+    until_served(kubectl)
+
+
+def until_served(kubectl: Kubectl) -> None:
+    """Wait until every definition is served. `kubectl wait` fails at once where one has no status yet."""
+    until(lambda: kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=5s"), "kinds are served")

@@ -12,7 +12,7 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from controlplane.chart import CHART, CRD, RELEASE, ROOT, Helm
-from controlplane.conftest import kubectl_of
+from controlplane.conftest import kubectl_of, until_served
 from modelservice_operator import config, names, rbac
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def test_the_crd_is_the_one_in_crds(offline: Helm) -> None:
 
 def test_install_upgrade_and_uninstall_leave_the_models_alone(helm: Helm, kubectl: Kubectl) -> None:
     install(helm)
-    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+    until_served(kubectl)
     kubectl("apply", "--filename=-", stdin=SERVICE)
     before = kubectl("get", "modelservice", "digits", "--output=jsonpath={.metadata.uid} {.metadata.generation}")
 
@@ -401,7 +401,7 @@ def test_people_may_do_with_models_what_they_may_do_with_a_namespace(helm: Helm,
 
 def test_the_notes_end_with_commands_that_work(helm: Helm, kubectl: Kubectl) -> None:
     notes = install(helm).partition("NOTES:")[2]
-    kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+    until_served(kubectl)
     manifest = re.search(r"<<'EOF'\n(.*?)\n *EOF\n", notes, re.DOTALL)
     assert manifest
     kubectl("apply", "--dry-run=server", "--filename=-", stdin=manifest[1])

@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from cluster.definitions import definition
-from controlplane.conftest import kubectl_of
+from controlplane.conftest import kubectl_of, until_served
 from controlplane.test_chart import CHART, RELEASE, Helm
-from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +34,7 @@ def definitions(control_plane: ControlPlane) -> None:
     kubectl = kubectl_of(control_plane)
     for name in KINDS:
         kubectl("apply", "--server-side", "--filename", str(definition(*name.split(".", 1))))
-    for name in KINDS:
-        wait = ("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
-        until(lambda wait=wait: kubectl(*wait), f"{name} is served")  # type: ignore[misc]
+    until_served(kubectl)
     for name in NAMESPACES:
         kubectl("create", "namespace", name)
 

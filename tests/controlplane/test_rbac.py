@@ -20,7 +20,7 @@ import yaml
 from cluster import ports
 from cluster.controlplane import ControlPlane
 from cluster.definitions import definition
-from controlplane.conftest import install_crd, kubectl_of
+from controlplane.conftest import install_crd, kubectl_of, until_served
 from controlplane.kubelet import Kubelet
 from controlplane.operator_process import ACCOUNT, NAMESPACE, OperatorProcess
 from controlplane.services import Services
@@ -157,10 +157,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         kinds = [resource.plural for resource in (*KINDS.optional, *COLLECTORS)]
         files = [f"--filename={definition(plural, 'monitoring.coreos.com')}" for plural in kinds]
         kubectl("apply", "--server-side", *files)
-        # Fails at once where a definition has no status yet.
-        until(
-            lambda: kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=5s"), "kinds are served"
-        )
+        until_served(kubectl)
         operator = OperatorProcess(kubectl, plane.kubeconfig, directory, ports.free(1)[0], elects=True)
         with Kubelet(plane.kubeconfig, "n1").running() as kubelet:
             yield World(kubectl, operator, kubelet, plane.kubeconfig, audit)

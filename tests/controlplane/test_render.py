@@ -14,7 +14,7 @@ import yaml
 from cluster import binaries, ports
 from cluster.controlplane import ControlPlane
 from cluster.definitions import definition
-from controlplane.conftest import install_crd, kubectl_of
+from controlplane.conftest import install_crd, kubectl_of, until_served
 from controlplane.operator_process import OperatorProcess
 from modelservice_operator.cli import KINDS
 from modelservice_operator.engine.containment import differences
@@ -65,10 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OperatorPro
         kubectl = kubectl_of(plane)
         for kind in KINDS.optional:
             kubectl("apply", "--server-side", f"--filename={definition(kind.plural, kind.group)}")
-        # Fails at once where a definition has no status yet.
-        until(
-            lambda: kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=5s"), "kinds are served"
-        )
+        until_served(kubectl)
         operator = OperatorProcess(kubectl, plane.kubeconfig, directory, ports.free(1)[0])
         operator.configure(**{"nvidia-t4": {"resource": "nvidia.com/gpu", "nodeSelector": {"gpu": "t4"}}})
         items = [manifest(name, spec) for name, spec in SPECS.items()]

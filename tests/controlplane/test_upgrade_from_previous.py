@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cluster import ports
 from cluster.controlplane import ControlPlane
 from controlplane.chart import CHART, CRD, Helm
-from controlplane.conftest import kubectl_of
+from controlplane.conftest import kubectl_of, until_served
 from controlplane.kubelet import Kubelet
 from controlplane.operator_process import ACCOUNT, NAMESPACE, OperatorProcess
 from controlplane.services import Services
@@ -55,7 +55,7 @@ def test_an_upgrade_with_helm_restarts_no_pod_and_loses_neither_field_nor_status
     ):
         kubectl, helm = kubectl_of(plane), Helm(tmp_path / "helm", plane.kubeconfig)
         helm("install", ACCOUNT, PREVIOUS_CHART, f"--namespace={NAMESPACE}", "--create-namespace", "--set=replicas=0")
-        kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=60s")
+        until_served(kubectl)
         old_definition = definition(kubectl)
         services = Services(kubectl, "default")
         until(lambda: services.all("serviceaccounts"), "the namespace is usable")
