@@ -40,7 +40,7 @@ def read_dataset(file: IO[bytes], inputs: Sequence[TensorSpec], *, max_bytes: in
     """Read the array of each input, and `y` if it is there."""
     try:
         with zipfile.ZipFile(file) as archive:
-            names = _arrays_for(inputs, {name.removesuffix(".npy") for name in archive.namelist()})
+            names = _arrays_for(inputs, {name[:-4] for name in archive.namelist() if name.endswith(".npy")})
             arrays = _read(archive, names, max_bytes)
     except _BROKEN as error:
         raise _bad(f"is not an npz file of plain arrays, as numpy.savez writes it: {error}") from error
@@ -91,7 +91,11 @@ def _check_header(packed: IO[bytes], name: str, size: int) -> None:
     version = np.lib.format.read_magic(packed)
     if version not in _HEADERS:
         raise _bad(f"has the array {name!r} in the format {version}; write it with numpy.savez")
-    shape, _, dtype = _HEADERS[version](packed)
+    try:
+        shape, _, dtype = _HEADERS[version](packed)
+    except Exception as error:
+        # numpy reads it with Python's own parser, which has many ways to fail when it is broken or nested too deep
+        raise _bad(f"has the array {name!r} with a header that cannot be read ({type(error).__name__})") from error
     if dtype.kind not in "biuf":
         raise _bad(f"has the array {name!r} of {dtype}; it may hold numbers and booleans only")
     if not shape or prod(shape) * dtype.itemsize != size - packed.tell():

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 JSON_LENGTH = "inference-header-content-length"
 BINARY = "binary_tensor_data"
 _CAST = {"b": "b", "i": "biu", "u": "biu", "f": "biuf"}  # which kinds of JSON's values each kind of numbers takes
-
-
+_MAX_DIGITS = 18  # fits 64 bits
 _ABSENT = msgspec.Raw()
 
 
@@ -84,7 +83,7 @@ def takes_binary(description: bytes) -> bool:
     """Tell from a server's description whether it knows the binary tensor extension."""
     try:
         return BINARY in msgspec.json.decode(description, type=_Server).extensions
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 
 
@@ -152,7 +151,7 @@ def read_answer(body: bytes, json_bytes: str | None, output: str) -> Array:
     """Return the output's array, as the answer says it is, with a row for each that was asked about."""
     frame, binary = body, memoryview(b"")
     if json_bytes is not None:
-        length = int(json_bytes) if json_bytes.isdecimal() else len(body) + 1
+        length = int(json_bytes) if json_bytes.isdecimal() and len(json_bytes) < _MAX_DIGITS else len(body) + 1
         if length > len(body):
             raise _bad(f"The server says that its answer begins with {json_bytes} bytes of JSON; it has {len(body)}.")
         frame, binary = body[:length], memoryview(body)[length:]

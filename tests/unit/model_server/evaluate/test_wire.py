@@ -120,6 +120,7 @@ def test_metadata_that_tell_nothing_are_refused(text: bytes, said: str) -> None:
         (b'{"name": "other"}', False),
         (b"<html>", False),
         (b"\xff", False),
+        (b'{"other": ' + b"[" * 100_000, False),
     ],
 )
 def test_the_binary_extension_is_used_where_it_is_offered(text: bytes, is_known: bool) -> None:
@@ -191,7 +192,7 @@ def test_answers_that_are_none_are_told(body: bytes, said: str) -> None:
         read_answer(body, None, "y")
 
 
-@pytest.mark.parametrize("length", ["-1", "99999", "x", "", "1e3"])
+@pytest.mark.parametrize("length", ["-1", "99999", "x", "", "1e3", "9" * 5000])
 def test_a_wrong_length_of_the_json_is_told(length: str) -> None:
     with pytest.raises(ModelError, match="bytes of JSON; it has"):
         read_answer(answered(), length, "y")
