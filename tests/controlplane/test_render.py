@@ -28,13 +28,27 @@ if TYPE_CHECKING:
 
 DIGEST = "sha256:" + "1" * 64
 CUSTOM = {"name": "Custom", "image": "example/server:1"}
+PROMISE = {"objectives": [{"name": "availability", "target": "99.9%"}]}
+SECRET = {"name": "alerts", "key": "k"}
 SPECS: dict[str, Body] = {
     "plain": {},
     "pinned": {"model": {"uri": "https://example.com/m.tar", "digest": DIGEST, "name": "other"}},
     "custom": {"runtime": CUSTOM},
     "measured": {"runtime": CUSTOM | {"metricsPath": "/m", "metricsPort": 9000, "env": [{"name": "A", "value": "b"}]}},
     "secured": {"security": {"tls": {"secretRef": {"name": "t"}}, "auth": {"tokensSecretRef": {"name": "s"}}}},
-    "promising": {"slo": {"objectives": [{"name": "availability", "target": "99.9%"}]}},
+    "promising": {"slo": PROMISE},
+    "alerting": {
+        "slo": PROMISE,
+        "monitoring": {
+            "alerting": {
+                "receiver": {
+                    "webhook": {"urlSecretRef": SECRET},
+                    "slack": {"urlSecretRef": SECRET, "channel": "#nlp"},
+                    "pagerduty": {"routingKeySecretRef": SECRET},
+                }
+            }
+        },
+    },
     "shut-off": {"security": {"networkPolicy": {"egress": "Restricted", "allowFrom": [{"podSelector": {}}]}}},
     "wide-open": {"security": {"networkPolicy": {"enabled": False}}},
     "placed": {"accelerator": {"class": "nvidia-t4", "count": 2}, "resources": {"limits": {"memory": "1024Mi"}}},
@@ -98,6 +112,7 @@ def test_what_is_rendered_without_a_cluster_is_what_the_operator_makes(
     operator, live = made
     rendered = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(render(operator))}
     assert rendered.keys() == live.keys()
+    assert {kind.kind for kind in KINDS.optional} <= {kind for kind, _ in rendered}
     differing = {child: differences(wanted, live[child]) for child, wanted in rendered.items()}
     assert not any(differing.values()), differing
 
