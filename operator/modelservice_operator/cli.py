@@ -88,6 +88,11 @@ def _settings(options: argparse.Namespace) -> config.Config:
     return config.load(file) if options.config or file.exists() else config.DEFAULT
 
 
+def _namespaces(settings: config.Config, options: argparse.Namespace) -> tuple[str, ...]:
+    """Return those that are looked after; empty: all."""
+    return tuple(options.namespace) or settings.watch.namespaces
+
+
 def _render(settings: config.Config, options: argparse.Namespace) -> None:
     """Print all or nothing: half of what was asked for would look like a wish to remove the rest."""
     services, mistakes = [], []
@@ -123,7 +128,7 @@ async def _doctor(settings: config.Config, options: argparse.Namespace) -> int:
     cluster = await Cluster.connect()
     try:
         installation = doctor.Installation(
-            settings.installation, options.lease_namespace, tuple(options.namespace), KINDS.optional
+            settings.installation, options.lease_namespace, _namespaces(settings, options), KINDS.optional
         )
         findings = await doctor.examine(cluster, installation, user=options.user, url=options.operator)
     finally:
@@ -170,7 +175,7 @@ async def _run(settings: config.Config, options: argparse.Namespace) -> None:
             mark=Mark({names.INSTALLATION: settings.installation}, {names.LEASE: lease} if lease else {}),
             identity=identity,
             election=election,
-            namespaces=options.namespace,
+            namespaces=_namespaces(settings, options),
             listen=options.listen,
         )
         loop = asyncio.get_running_loop()
@@ -192,7 +197,11 @@ def _parser() -> argparse.ArgumentParser:
     # What `doctor` must know as `run` was told it.
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
-        "--namespace", action="append", default=[], metavar="NAME", help="look after this namespace only (repeatable)"
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="look after this namespace only (repeatable; default: watch.namespaces of the configuration)",
     )
     place.add_argument(
         "--lease-namespace",

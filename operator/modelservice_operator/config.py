@@ -105,6 +105,13 @@ class Prometheus(Block):
     """File with the certificate authorities to trust. Default: those of the image."""
 
 
+class Watch(Block):
+    """What the operator looks after."""
+
+    namespaces: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """The namespaces whose ModelServices it looks after. Empty: all."""
+
+
 class Config(Block):
     """The whole file; Helm renders it from values.yaml."""
 
@@ -113,6 +120,9 @@ class Config(Block):
 
     installation: str = "default"
     """Name of this installation of the operator; its children carry it."""
+
+    watch: Watch = Field(default_factory=Watch)
+    """What the operator looks after."""
 
     accelerators: Mapping[str, AcceleratorClass] = Field(default_factory=dict)
     """Accelerator classes by name."""

@@ -55,7 +55,9 @@ class OperatorProcess:
 
     def configure(self, **accelerators: dict[str, object]) -> None:
         """Write the operator's configuration; it is read when the operator starts."""
-        settings = {"images": {"server": "localhost/server:dev"}, "installation": self._installation}
+        settings: dict[str, object] = {"images": {"server": "localhost/server:dev"}, "installation": self._installation}
+        if self._namespaces:  # the version before knows no such key
+            settings["watch"] = {"namespaces": self._namespaces}
         self.config.write_text(json.dumps(settings | {"accelerators": accelerators}))
 
     def start(self, *arguments: str) -> None:
@@ -67,7 +69,6 @@ class OperatorProcess:
         """Start the operator."""
         environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
         command = [*self._program, "run", f"--config={self.config}", *arguments]
-        command += [f"--namespace={each}" for each in self._namespaces]
         if self._elects:
             command += ["--leader-elect=true", f"--lease-namespace={NAMESPACE}"]
         with self.log.open("ab") as log:
@@ -133,6 +134,19 @@ class OperatorProcess:
     def metrics(self) -> str:
         """Return all metrics."""
         return self._page("metrics")[1]
+
+    def ask_doctor(self, *options: str, kubeconfig: Path | None = None) -> tuple[int, str]:
+        """Return the status of doctor and what it prints; the account is the operator's own, as in its pod."""
+        told = [f"--config={self.config}", f"--operator={self.url}", f"--lease-namespace={NAMESPACE}"]
+        done = subprocess.run(
+            [*self._program, "doctor", *told, *options],
+            env=os.environ | {"KUBECONFIG": str(kubeconfig or self.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not done.stderr
+        return done.returncode, done.stdout
 
     def _page(self, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/{path}", timeout=5) as answer:

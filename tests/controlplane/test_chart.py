@@ -116,6 +116,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
     assert written == {
         "installation": "second",
         "images": {"server": "registry.example.com/server:1.2"},
+        "watch": {"namespaces": []},
         "accelerators": accelerators,
         "limits": {"images": ["registry.example.com/**"]},
         "monitoring": unchanged
@@ -192,12 +193,8 @@ def test_an_operator_of_some_namespaces_is_told_them_and_has_no_role_in_the_clus
         for kind in ("RoleBinding", "Role")
     )
     assert bound == roles
-
-    def args(*options: str) -> list[str]:
-        pod = offline.manifests(*options)["Deployment", RELEASE]["spec"]["template"]["spec"]
-        return list(pod["containers"][0]["args"])
-
-    assert args("--set=watch.namespaces={team-a,team-b}") == [*args(), "--namespace=team-a", "--namespace=team-b"]
+    (told,) = [yaml.safe_load(each["data"]["config.yaml"]) for each in rendered if each["kind"] == "ConfigMap"]
+    assert config.parse(told, source="config.yaml").watch.namespaces == ("team-a", "team-b")
 
 
 def test_the_two_modes_exclude_each_other(offline: Helm) -> None:

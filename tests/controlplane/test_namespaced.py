@@ -141,3 +141,21 @@ def test_one_goes_when_it_ends_and_one_of_the_cluster_takes_over(kubectl: Kubect
     until(lambda: keeper(blue) == "heirs", "it is taken over")
     blue.kubectl("scale", "modelservice", "m", "--replicas=2")
     until(lambda: blue.get("modelservice")["status"]["readyReplicas"] == 2, "two serve")
+
+
+def test_doctor_in_a_pod_of_it_asks_about_its_namespaces_and_no_other(kubectl: Kubectl, start: Start) -> None:
+    teal, cyan, other = users_of(kubectl, "teal", "cyan", "beige")
+    operator = start("teals", ["teal", "cyan"])
+    for services in (teal, cyan, other):
+        services.apply()
+    teal.until("Ready", "True")
+    cyan.until("Ready", "True")
+    status, text = operator.ask_doctor()
+    assert (status, "WRONG" in text) == (0, False), text
+    assert "2 of 2 ModelServices are ready" in text
+
+    cyan.kubectl("delete", "rolebinding", "modelservice-operator-teals")
+    until(lambda: operator.ask_doctor()[0] == 1, "doctor has noticed")
+    wrong = [line for line in operator.ask_doctor()[1].splitlines() if "WRONG" in line]
+    assert any("may not list, watch pods in namespace cyan." in line for line in wrong), wrong
+    assert not [line for line in wrong if "teal." in line or "beige" in line]

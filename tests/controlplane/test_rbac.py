@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -312,7 +310,7 @@ def test_doctor_says_what_ails_an_installation(world: World, services: Services)
     world.operator.start()
     services.apply("fine", replicas=0)
     services.until("Ready", "True", name="fine")
-    status, text = ask_doctor(world, world.operator.kubeconfig)
+    status, text = world.operator.ask_doctor()
     assert (status, "WRONG" in text) == (0, False), text
     assert "has all" in text
     assert "who renews it" in text
@@ -323,32 +321,17 @@ def test_doctor_says_what_ails_an_installation(world: World, services: Services)
     watch_pods = next(right for right in RIGHTS if str(right) == "watch pods")
     with missing(world.kubectl, watch_pods):
         until(lambda: not is_allowed(world.kubectl, watch_pods), "the operator may not watch pods")
-        status, text = ask_doctor(world, world.kubeconfig, f"--as={USER}")
+        status, text = world.operator.ask_doctor(f"--as={USER}", kubeconfig=world.kubeconfig)
     assert status == 1
     assert f"  WRONG  {USER} may not watch pods. The rule of the chart" in text
     assert f"  WRONG  {services.namespace}/ill: UnknownAcceleratorClass: {stalled['message']} What to do: " in text
 
     world.operator.kill()
-    status, text = ask_doctor(world, world.operator.kubeconfig, "--output=json")
+    status, text = world.operator.ask_doctor("--output=json")
     wrong = {each["about"]: each["message"] for each in json.loads(text) if each["verdict"] == "WRONG"}
     assert (status, wrong.keys()) == (1, {"lease", "watches", "models"})
     assert "is not renewed any more by" in wrong["lease"]
     assert "does not answer" in wrong["watches"]
-
-
-def ask_doctor(world: World, kubeconfig: Path, *options: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "modelservice_operator.cli", "doctor", f"--lease-namespace={NAMESPACE}"),
-            *(f"--config={world.operator.config}", f"--operator={world.operator.url}", *options),
-        ],
-        env=os.environ | {"KUBECONFIG": str(kubeconfig)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not done.stderr
-    return done.returncode, done.stdout
 
 
 @contextmanager

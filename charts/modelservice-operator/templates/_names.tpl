@@ -32,6 +32,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 installation: {{ .Values.installation }}
 images:
   server: {{ include "operator.image" .Values.images.server }}
+watch:
+  {{- toYaml .Values.watch | nindent 2 }}
 accelerators:
   {{- toYaml .Values.accelerators | nindent 2 }}
 limits:
