@@ -1,6 +1,7 @@
 """A real etcd and API server for the tests of this folder; each test has a namespace of its own.
 
-The namespaces are never deleted (nobody would finish that here): the whole control plane is thrown away.
+Most share one, without controllers. Who needs these, and pods that come up, asks for `services`: what these stand on is
+made for each file anew. The namespaces are never deleted (nobody would finish that): the control plane is thrown away.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster import binaries
+from cluster import binaries, ports
 from cluster.controlplane import ControlPlane
+from controlplane.kubelet import Kubelet, serving
+from controlplane.operator_process import OperatorProcess
+from controlplane.services import Services
 from modelservice_operator.api import crd
 from modelservice_operator.kube.session import Cluster
 from waiting import until
@@ -41,9 +45,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> str:
-    name = f"test-{uuid.uuid4().hex[:10]}"
-    kubectl("create", "namespace", name)
-    return name
+    return new_namespace(kubectl)
 
 
 @pytest.fixture
@@ -53,6 +55,50 @@ async def cluster(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) 
     cluster = await Cluster.connect()
     yield cluster
     await cluster.close()
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of the file's own, with real controllers, a real scheduler and our CRD."""
+    with ControlPlane(tmp_path_factory.mktemp("plane") / "cluster", controllers=True) as plane:
+        install_crd(plane)
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """An operator that looks after all of it and knows one class of accelerator."""
+    directory = tmp_path_factory.mktemp("operator")
+    operator = OperatorProcess(kubectl_of(plane), plane.kubeconfig, directory, ports.free(1)[0])
+    operator.configure(**{"nvidia-t4": {"resource": "nvidia.com/gpu"}})
+    operator.start()
+    yield operator
+    assert operator.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
+    """Its only node, which has four devices."""
+    with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "4"}).running() as kubelet:
+        yield kubelet
+
+
+@pytest.fixture
+def services(plane: ControlPlane, operator: OperatorProcess, kubelet: Kubelet) -> Iterator[Services]:
+    """ModelServices of a namespace of the test's own; their pods serve until the test has the kubelet say otherwise."""
+    del operator
+    kubelet.state_of = lambda _: serving()
+    kubectl = kubectl_of(plane)
+    services = Services(kubectl, new_namespace(kubectl))
+    until(lambda: services.all("serviceaccounts"), "the namespace is usable")
+    yield services
+    services.kubectl("delete", "modelservices", "--all")  # the next test counts writes, and needs the devices
+
+
+def new_namespace(kubectl: Kubectl) -> str:
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    kubectl("create", "namespace", name)
+    return name
 
 
 def kubectl_of(plane: ControlPlane) -> Kubectl:

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from cluster import binaries, ports
-from cluster.controlplane import ControlPlane
-from controlplane.conftest import install_crd, kubectl_of
+from cluster import binaries
+from controlplane.chart import Helm
 from controlplane.kubelet import Kubelet, crashing, serving
-from controlplane.operator_process import OperatorProcess
-from controlplane.services import Services
-from controlplane.test_chart import Helm
 from controlplane.test_tool_health import argo, kstatus
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
+    from controlplane.operator_process import OperatorProcess
+    from controlplane.services import Services
 
 # As people write it: defaults spelt out, amounts in odd notation, and what a tool for GitOps adds.
 MANIFEST: dict[str, Any] = {
@@ -43,42 +42,6 @@ MANIFEST: dict[str, Any] = {
     },
 }
 MODES = pytest.mark.parametrize("mode", [(), ("--server-side",)], ids=["client-side", "server-side"])
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("gitops") / "cluster", controllers=True) as plane:
-        install_crd(plane)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
-    with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "1"}).running() as kubelet:
-        yield kubelet
-
-
-@pytest.fixture(scope="module")
-def operator(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
-    directory = tmp_path_factory.mktemp("process")
-    operator = OperatorProcess(kubectl_of(plane), plane.kubeconfig, directory, ports.free(1)[0])
-    operator.start()
-    yield operator
-    assert operator.stop() == 0
-
-
-@pytest.fixture
-def services(
-    plane: ControlPlane, operator: OperatorProcess, kubelet: Kubelet, request: pytest.FixtureRequest
-) -> Iterator[Services]:
-    del operator
-    kubelet.state_of = lambda _: serving()
-    kubectl, namespace = kubectl_of(plane), f"test-{abs(hash(request.node.name)) % 10**8}"
-    kubectl("create", "namespace", namespace)
-    services = Services(kubectl, namespace)
-    until(lambda: services.all("serviceaccounts"), "the namespace is usable")
-    yield services
-    services.kubectl("delete", "modelservices", "--all")
 
 
 def manifest(**spec: object) -> dict[str, Any]:
@@ -200,7 +163,7 @@ def test_tools_follow_a_life(services: Services, operator: OperatorProcess, kube
     services.until("Ready", "True")
     assert health() == ("Current", "Healthy")
 
-    services.apply(accelerator={"resource": "nvidia.com/gpu", "count": 2})
+    services.apply(accelerator={"resource": "nvidia.com/gpu", "count": 5})
     services.until("Ready", "False", "WaitingForCapacity")
     assert health() == ("InProgress", "Progressing")  # waiting is no failure
     kubelet.state_of = lambda labels: crashing("no such file") if "bad" in labels else serving()

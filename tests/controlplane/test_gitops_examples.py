@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from cluster.definitions import definition
+from controlplane.chart import CHART, RELEASE, Helm
 from controlplane.conftest import kubectl_of, until_served
-from controlplane.test_chart import CHART, RELEASE, Helm
 
 if TYPE_CHECKING:
     from collections.abc import Callable

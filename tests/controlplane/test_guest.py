@@ -7,61 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster import ports
-from cluster.controlplane import ControlPlane
-from controlplane.conftest import install_crd, kubectl_of
+from controlplane.conftest import kubectl_of
 from controlplane.kubelet import Kubelet, crashing, serving
-from controlplane.operator_process import OperatorProcess
-from controlplane.services import Services
 from controlplane.webhook import MIRROR, mirrored
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Kubectl = Callable[..., str]
+    from cluster.controlplane import ControlPlane
+    from controlplane.operator_process import OperatorProcess
+    from controlplane.services import Services
+
     Object = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("guest") / "cluster", controllers=True) as plane:
-        install_crd(plane)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def kubectl(plane: ControlPlane) -> Kubectl:
-    return kubectl_of(plane)
-
-
-@pytest.fixture(scope="module")
-def operator(
-    plane: ControlPlane, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    operator = OperatorProcess(kubectl, plane.kubeconfig, tmp_path_factory.mktemp("process"), ports.free(1)[0])
-    operator.start()
-    yield operator
-    assert operator.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
-    with Kubelet(plane.kubeconfig, "n1").running() as kubelet:
-        yield kubelet
-
-
-@pytest.fixture
-def services(operator: OperatorProcess, kubelet: Kubelet, kubectl: Kubectl, namespace: str) -> Iterator[Services]:
-    del operator
-    kubelet.state_of = lambda _: serving()
-    until(
-        lambda: kubectl("get", "serviceaccounts", f"--namespace={namespace}", "-o", "name"), "the namespace is usable"
-    )
-    services = Services(kubectl, namespace)
-    yield services
-    services.kubectl("delete", "modelservices", "--all")  # the next test counts what the operator writes
 
 
 # -- those who empty nodes
@@ -271,13 +229,13 @@ def test_labels_and_annotations_that_people_add_survive(services: Services, oper
 
 
 def test_a_webhook_that_rewrites_images_causes_no_write_loop(
-    services: Services, operator: OperatorProcess, kubectl: Kubectl, tmp_path: Path
+    services: Services, operator: OperatorProcess, plane: ControlPlane, tmp_path: Path
 ) -> None:
     def images(body: Object) -> set[str]:
         pod = body["spec"]["template"]["spec"]
         return {each["image"] for each in pod["initContainers"] + pod["containers"]}
 
-    with mirrored(kubectl, tmp_path, services.namespace):
+    with mirrored(kubectl_of(plane), tmp_path, services.namespace):
         services.apply(replicas=2)
         services.until("Ready", "True")
         (deployment,) = services.all("deployments")

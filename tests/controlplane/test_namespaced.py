@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cluster import ports
-from cluster.controlplane import ControlPlane
-from controlplane.conftest import install_crd, kubectl_of
-from controlplane.kubelet import Kubelet
+from controlplane.conftest import kubectl_of
 from controlplane.operator_process import NAMESPACE, OperatorProcess
 from controlplane.services import Services
 from waiting import until
@@ -21,16 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from cluster.controlplane import ControlPlane
+    from controlplane.kubelet import Kubelet
+
     Kubectl = Callable[..., str]
     Start = Callable[..., OperatorProcess]
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("namespaced") / "cluster", controllers=True) as plane:
-        install_crd(plane)
-        with Kubelet(plane.kubeconfig, "n1").running():
-            yield plane
 
 
 @pytest.fixture
@@ -39,8 +32,9 @@ def kubectl(plane: ControlPlane) -> Kubectl:
 
 
 @pytest.fixture
-def start(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path) -> Iterator[Start]:
+def start(plane: ControlPlane, kubelet: Kubelet, kubectl: Kubectl, tmp_path: Path) -> Iterator[Start]:
     """Give a function that starts an installation with the rights that the chart gives it; it ends with the test."""
+    del kubelet  # it only has to be there
     with ExitStack() as ends:
 
         def start(installation: str, namespaces: Sequence[str] = ()) -> OperatorProcess:

@@ -9,7 +9,7 @@ import pytest
 
 import promtool
 from cluster.definitions import definition
-from controlplane.test_service_monitors import World, plane, world
+from controlplane.test_service_monitors import World, world
 from waiting import until
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Object = dict[str, Any]
 
-__all__ = ["plane", "world"]
+__all__ = ["world"]
 
 KIND = "prometheusrules.monitoring.coreos.com"
 SLO = {

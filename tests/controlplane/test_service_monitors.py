@@ -14,15 +14,16 @@ import pytest
 import yaml
 
 from cluster import binaries, ports
-from cluster.controlplane import ControlPlane
 from cluster.definitions import definition
-from controlplane.conftest import install_crd, kubectl_of
+from controlplane.conftest import kubectl_of
 from controlplane.operator_process import OperatorProcess
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from cluster.controlplane import ControlPlane
 
     Kubectl = Callable[..., str]
     Object = dict[str, Any]
@@ -116,13 +117,6 @@ class World:
     def condition(self, name: str, kind: str) -> Object:
         [service] = [each for each in self.services() if each["metadata"]["name"] == name]
         return next((each for each in service["status"]["conditions"] if each["type"] == kind), {})
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("monitors") / "cluster", controllers=True) as plane:
-        install_crd(plane)
-        yield plane
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 
 import histories
 import promtool
-from controlplane.test_chart import ROOT
+from controlplane.chart import ROOT
 from firing import paged, told
 from modelservice_operator.api import parse
 from modelservice_operator.slo import Links, rule_groups
