@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -88,6 +88,9 @@ class Limits(Block):
 
     service_accounts: tuple[str, ...] | None = None
     """Service accounts that pods may have, beside `default`."""
+
+    alerting: tuple[Literal["webhook", "slack", "pagerduty"], ...] | None = None
+    """Kinds of spec.monitoring.alerting.receiver that are allowed."""
 
 
 class Prometheus(Block):

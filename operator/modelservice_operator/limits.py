@@ -1,6 +1,7 @@
 """Holds what a user asks for to the administrator's limits. No I/O.
 
 The rendered pod is judged, not the spec: whatever brings an image or a service account into it, the overlay included.
+Who is told of alerts is no matter of pods, and is asked about apart.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
-from modelservice_operator.api.types import ModelServiceSpec, RuntimeName, Trust
+from modelservice_operator.api.types import ModelServiceSpec, Receiver, RuntimeName, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +32,16 @@ def check(spec: ModelServiceSpec, pod: Pod, config: Config) -> None:
     found = [*_trust(spec, pod, config), *_images(pod, config), *_service_accounts(pod, config)]
     if found:
         raise NotAllowedError(" ".join(found))
+
+
+def refused_receivers(receiver: Receiver, config: Config) -> str:
+    """Return a sentence for each kind of receiver that users may not have told of alerts; empty: all are allowed."""
+    allowed = config.limits.alerting
+    if allowed is None:
+        return ""
+    asked = [kind for kind in Receiver.model_fields if getattr(receiver, kind) is not None]
+    what = "spec.monitoring.alerting.receiver."
+    return " ".join(_refusal(f"{what}{kind}", allowed, "alerting") for kind in asked if kind not in allowed)
 
 
 def _trust(spec: ModelServiceSpec, pod: Pod, config: Config) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelservice_operator import names
+from modelservice_operator import limits, names
 from modelservice_operator.kube.resources import ALERTMANAGER_CONFIGS, PROMETHEUS_RULES, SERVICE_MONITORS, Resource
 from modelservice_operator.render.alertmanager_config import alertmanager_config
 from modelservice_operator.render.prometheus_rule import prometheus_rule
@@ -32,6 +32,8 @@ class OptionalChild:
     live: ByName
     why_not: str
     """Why the cluster can have none."""
+    refusal: str = ""
+    """Why the administrator lets the service have none, although it asks for one."""
 
     @property
     def possible(self) -> bool:
@@ -56,6 +58,8 @@ def optional_children(
     assert seen.spec is not None  # noqa: S101 - see above
     namespace, name, spec, monitoring = seen.namespace, seen.name, seen.spec, config.monitoring
     links = links_of(config)
+    alerting = spec.monitoring.alerting
+    refusal = limits.refused_receivers(alerting.receiver, config) if alerting else ""
     own = names.service_labels(seen.name)
 
     def labels(kind: str) -> Mapping[str, str]:
@@ -78,14 +82,11 @@ def optional_children(
         ),
         OptionalChild(
             ALERTMANAGER_CONFIGS,
-            _routes(seen, labels("AlertmanagerConfig")),
+            alertmanager_config(namespace, name, alerting.receiver, labels("AlertmanagerConfig"))
+            if alerting and not refusal
+            else None,
             seen.children.alertmanager_configs,
             why_not(ALERTMANAGER_CONFIGS, namespace),
+            refusal,
         ),
     )
-
-
-def _routes(seen: Seen, labels: Mapping[str, str]) -> Body | None:
-    assert seen.spec is not None  # noqa: S101 - as above
-    alerting = seen.spec.monitoring.alerting
-    return alertmanager_config(seen.namespace, seen.name, alerting.receiver, labels) if alerting else None

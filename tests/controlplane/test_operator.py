@@ -109,7 +109,7 @@ def test_a_limit_that_comes_later_refuses_what_is_new_and_stops_nothing(
     services.until("Ready", "True")
     before, settings = services.template_versions(), operator.config.read_text()
     operator.stop()
-    operator.config.write_text(json.dumps(json.loads(settings) | {"limits": {"trust": ["Data"]}}))
+    operator.config.write_text(json.dumps(json.loads(settings) | {"limits": {"trust": ["Data"], "alerting": []}}))
     operator.start()
     try:
         assert "would be refused today" in services.until("TemplateOutdated", "True")["message"]
@@ -124,8 +124,11 @@ def test_a_limit_that_comes_later_refuses_what_is_new_and_stops_nothing(
         assert services.template_versions().keys() == before.keys()
         services.apply(runtime={"args": ["--x"]})
         services.until("Ready", "True")
-        services.apply(**native)  # was let in before
+        receiver = {"webhook": {"urlSecretRef": {"name": "s", "key": "k"}}}
+        # Was let in before, but for the receiver.
+        services.apply(**native, monitoring={"alerting": {"receiver": receiver}})
         services.until("Ready", "True")
+        assert "(values.yaml: limits.alerting)" in services.until("Monitored", "False", "NotAllowed")["message"]
     finally:
         operator.stop()
         operator.config.write_text(settings)

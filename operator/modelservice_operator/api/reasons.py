@@ -248,7 +248,7 @@ class Reason(_Meant):
     )
     NOT_ALLOWED = (
         "NotAllowed",
-        "The administrator allows no such image, service account or trust; the message names the limit.",
+        "The administrator allows no such image, service account, trust or receiver; the message names the limit.",
         (
             "Write what is allowed, or have an administrator add yours to `limits` in the chart's values. What served "
             "before goes on."

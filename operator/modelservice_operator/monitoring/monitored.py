@@ -24,7 +24,7 @@ def monitored(children: Iterable[OptionalChild], collectors: Collectors, left_ou
 
     Whatever that is, alerts that are left out are told, too, one sentence for each.
     """
-    found = [each for child in children if child.wanted is not None and (each := _judge(child, collectors))]
+    found = [each for child in children if (each := _judge(child, collectors))]
     found.append(("True", Reason.SELECTED, "Whatever is there for Prometheus and Alertmanager is selected."))
     holds, reason, message = next((each for each in found if each[0] == "False"), found[0])
     if left_out:
@@ -34,7 +34,10 @@ def monitored(children: Iterable[OptionalChild], collectors: Collectors, left_ou
 
 def _judge(child: OptionalChild, collectors: Collectors) -> Judgement | None:
     """Say what is wrong with one of them, or not known of it; None where nothing is."""
-    assert child.wanted is not None  # noqa: S101 - see above
+    if child.refusal:
+        return "False", Reason.NOT_ALLOWED, child.refusal
+    if child.wanted is None:
+        return None
     kind, name = child.resource.kind, child.wanted["metadata"]["name"]
     if not child.possible:
         words = (

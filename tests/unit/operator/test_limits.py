@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelservice_operator.config import Limits
-from modelservice_operator.limits import NotAllowedError, check
+from modelservice_operator.limits import NotAllowedError, check, refused_receivers
 from modelservice_operator.render.pod import pod_template
 from unit.operator.makers import CONFIG, parsed
 
@@ -144,3 +144,20 @@ def test_the_trust_of_a_server_that_is_not_ours_is_the_image_s_business() -> Non
 
 def test_what_no_pod_can_be_is_left_to_the_api_server() -> None:
     assert refusal({"images": ("**",)}, **overlay(volumes=[{"name": "files", "image": "bad"}])) == ""
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused"),
+    [(None, []), (("slack", "webhook"), []), (("webhook",), ["slack"]), ((), ["webhook", "slack"])],
+)
+def test_a_receiver_of_alerts_is_limited_by_its_kind(allowed: tuple[str, ...] | None, refused: list[str]) -> None:
+    key = {"urlSecretRef": {"name": "s", "key": "k"}}
+    alerting = parsed(monitoring={"alerting": {"receiver": {"slack": key, "webhook": key}}}).monitoring.alerting
+    assert alerting is not None
+    told = refused_receivers(alerting.receiver, CONFIG.model_copy(update={"limits": Limits(alerting=allowed)}))
+    known = ", ".join(allowed or ()) or "none"
+    assert told == " ".join(
+        f"spec.monitoring.alerting.receiver.{kind} is not allowed by the administrator; allowed are: {known} "
+        "(values.yaml: limits.alerting)."
+        for kind in refused
+    )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from modelservice_operator.config import Config, Monitoring
+from modelservice_operator.config import Config, Limits, Monitoring
 from modelservice_operator.monitoring.collectors import Collectors, facts
 from modelservice_operator.observe import Seen, observe, read
 from modelservice_operator.optional import OptionalChild, optional_children
@@ -93,3 +93,17 @@ def test_whoever_names_a_receiver_gets_routes_to_it() -> None:
     for spec, wanted in [({}, None), ({"monitoring": {"alerting": {"receiver": receiver}}}, "m-alerts")]:
         child = one("AlertmanagerConfig", observe(read(service(**spec)), children(), CONFIG), CONFIG)
         assert (child.wanted and child.wanted["metadata"]["name"]) == wanted
+
+
+def test_routes_of_alerts_beyond_a_limit_are_not_wanted_and_the_limit_is_named() -> None:
+    receiver = {"pagerduty": {"routingKeySecretRef": {"name": "s", "key": "k"}}}
+    asks = read(service(monitoring={"alerting": {"receiver": receiver}}))
+
+    def routes(*allowed: str) -> OptionalChild:
+        config = CONFIG.model_copy(update={"limits": Limits(alerting=allowed)})
+        return one("AlertmanagerConfig", observe(asks, children(), config), config)
+
+    assert routes("pagerduty").wanted is not None
+    assert not routes("pagerduty").refusal
+    assert routes("slack").wanted is None
+    assert "limits.alerting" in routes("slack").refusal

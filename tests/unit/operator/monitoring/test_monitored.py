@@ -109,3 +109,9 @@ def test_alerts_that_could_never_fire_are_told_whatever_else_there_is_to_tell() 
 
 def test_what_the_service_is_not_to_have_matters_not() -> None:
     assert monitored([replace(child(), wanted=None)], collectors())[0] == "True"
+
+
+def test_what_the_administrator_does_not_let_it_have_is_told() -> None:
+    refused = replace(child(ALERTMANAGER_CONFIGS), wanted=None, refusal="Not this.")
+    found = monitored([child(labels={"release": "stack"}), refused], collectors(k8s=BY_RELEASE))
+    assert found == ("False", "NotAllowed", "Not this.")
