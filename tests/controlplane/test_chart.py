@@ -87,6 +87,7 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "accelerators.L4.resource=nvidia.com/gpu",
         "limits.image={x}",
         "limits.trust={Everything}",
+        "limits.alerting={email}",
         "serviceAccount.create=false",
         "installation=",
         "watch.namespaces=team-a",
@@ -150,6 +151,23 @@ def test_an_affinity_of_the_administrator_replaces_ours(offline: Helm) -> None:
     ]
     assert deployment["replicas"] == 1
     assert deployment["template"]["spec"]["affinity"] == {"nodeAffinity": {}}
+
+
+def test_pods_are_placed_and_pulled_as_the_administrator_says(offline: Helm) -> None:
+    values: dict[str, Any] = {
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+    }
+    given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
+    given += ["--set=imagePullSecrets={pull}", "--set=podAnnotations.a=b", "--set=serviceAccount.annotations.c=d"]
+    rendered = offline.manifests(*given)
+    template = rendered["Deployment", RELEASE]["spec"]["template"]
+    pod = template["spec"]
+    assert pod == pod | values
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert template["metadata"]["annotations"]["a"] == "b"
+    assert rendered["ServiceAccount", RELEASE]["metadata"]["annotations"] == {"c": "d"}
 
 
 def test_the_roles_grant_exactly_what_the_operator_needs_and_say_why(offline: Helm) -> None:
@@ -352,6 +370,8 @@ def test_an_operator_of_some_namespaces_may_nothing_anywhere_else(helm: Helm, ku
         where = [may(kubectl, ACCOUNT, *question, namespace) for namespace in ("team-a", "team-b", "operators", "")]
         assert where == [True, True, False, False], question
     assert not may(kubectl, ACCOUNT, "list", "apiextensions.k8s.io:customresourcedefinitions")
+    install(helm, "--set=watch.namespaces={team-b}")
+    assert [may(kubectl, ACCOUNT, "list", ":pods", namespace) for namespace in ("team-a", "team-b")] == [False, True]
     helm("uninstall", RELEASE, "--namespace=operators")
     for name in ("team-a", "team-b", "operators"):
         assert RELEASE not in kubectl("get", "roles,rolebindings", f"--namespace={name}", "--output=name")
