@@ -7,8 +7,9 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
-from e2e.conftest import RELEASE, ROOT, SYSTEM
+from e2e.conftest import EXAMPLES, RELEASE, ROOT, SYSTEM
 
 if TYPE_CHECKING:
     from e2e.conftest import Operator
@@ -57,3 +58,11 @@ def test_the_operator_runs_as_nobody_and_can_write_nothing_but_tmp(operator: Ope
     told = kubectl("exec", f"deployment/{RELEASE}", f"--namespace={SYSTEM}", "--", "python3", "-c", QUESTION)
     read_only = [f"{folder} Read-only file system" for folder in ("/", "/app", "/usr", "/etc/modelservice")]
     assert told.splitlines() == [USER, *read_only]
+
+
+def test_people_may_ask_its_program_in_a_pod_as_the_documentation_says(operator: Operator, kubectl: Kubectl) -> None:
+    operator.until_ready()
+    ask = ("exec", "--stdin", f"deployment/{RELEASE}", f"--namespace={SYSTEM}", "--", "modelservice-operator")
+    assert "who renews it" in kubectl(*ask, "doctor")
+    rendered = kubectl(*ask, "render", "-f", "-", given=(EXAMPLES / "nlp-model.yaml").read_text())
+    assert {"Deployment", "Service", "NetworkPolicy"} <= {each["kind"] for each in yaml.safe_load_all(rendered)}
