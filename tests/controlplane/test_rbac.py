@@ -327,6 +327,8 @@ def test_doctor_says_what_ails_an_installation(world: World, services: Services)
     assert f"  WRONG  {services.namespace}/ill: UnknownAcceleratorClass: {stalled['message']} What to do: " in text
 
     world.operator.kill()
+    soon = '--patch={"spec": {"leaseDurationSeconds": 2}}'  # how long doctor looks whether it is renewed
+    world.kubectl("patch", "lease", names.lease("default"), f"--namespace={NAMESPACE}", "--type=merge", soon)
     status, text = world.operator.ask_doctor("--output=json")
     wrong = {each["about"]: each["message"] for each in json.loads(text) if each["verdict"] == "WRONG"}
     assert (status, wrong.keys()) == (1, {"lease", "watches", "models"})
