@@ -166,6 +166,9 @@ def kubelet(settings: NodeSettings) -> dict[str, Any]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,  # no registry could bring a removed image back
         "nodeStatusUpdateFrequency": "4s",
+        # With a few pods nobody need wait for minutes: what crashes is tried again, a full volume is seen, soon.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
+        "volumeStatsAggPeriod": "5s",
         "volumePluginDir": str(settings.directory / "volume-plugins"),
     }
 
