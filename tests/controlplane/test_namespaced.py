@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cluster import ports
+from controlplane.chart import CHART, RELEASE, Helm
 from controlplane.conftest import kubectl_of
 from controlplane.operator_process import NAMESPACE, OperatorProcess
 from controlplane.services import Services
@@ -153,3 +154,19 @@ def test_doctor_in_a_pod_of_it_asks_about_its_namespaces_and_no_other(kubectl: K
     wrong = [line for line in operator.ask_doctor()[1].splitlines() if "WRONG" in line]
     assert any("may not list, watch pods in namespace cyan." in line for line in wrong), wrong
     assert not [line for line in wrong if "teal." in line or "beige" in line]
+
+
+def test_an_administrator_of_a_namespace_may_install_all_but_the_roles(
+    plane: ControlPlane, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    kubectl("create", "namespace", "mauve")
+    kubectl("create", "rolebinding", "chief", "--namespace=mauve", "--clusterrole=admin", "--user=chief")
+    ask = ("auth", "can-i", "create", "networkpolicies", "--namespace=mauve", "--as=chief")
+    until(lambda: kubectl(*ask), "the role has its rules")
+    helm = Helm(tmp_path / "helm", plane.kubeconfig)
+    install = ("upgrade", "--install", RELEASE, CHART, "--namespace=mauve", "--kube-as-user=chief", "--set=replicas=0")
+    values = "--set=watch.namespaces={mauve},crds.enabled=false"
+    with pytest.raises(AssertionError, match="attempting to grant RBAC permissions not currently held"):
+        helm(*install, values)
+    helm(*install, values, "--set=rbac.create=false")
+    assert json.loads(kubectl("get", "deployment", RELEASE, "--namespace=mauve", "-o", "json"))["spec"]["replicas"] == 0
