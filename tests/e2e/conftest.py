@@ -141,16 +141,22 @@ class Operator:
         """Return its pods, also those on their way out."""
         return self.kubectl.items("pods", f"--namespace={SYSTEM}")
 
+    def monitor(self, label: str) -> str:
+        """Return what its chart has for a Prometheus that wants a label, `NAME=VALUE`, on what it takes up."""
+        wanted = ("--set=selfMonitoring.serviceMonitor.enabled=true", f"--set=monitoring.labels.{label}")
+        return self._helm("template", RELEASE, CHART, "--show-only=templates/monitoring.yaml", *wanted)
+
     def _log(self, *options: str) -> str:
         return self.kubectl("logs", f"deployment/{RELEASE}", f"--namespace={SYSTEM}", *options)
 
     def _scale(self, replicas: int) -> None:
         self.kubectl("scale", "deployment", RELEASE, f"--namespace={SYSTEM}", f"--replicas={replicas}")
 
-    def _helm(self, *arguments: str | Path) -> None:
+    def _helm(self, *arguments: str | Path) -> str:
         place = ["--kubeconfig", str(self.kubeconfig), "--namespace", SYSTEM]
         ended = subprocess.run([binaries.path("helm"), *arguments, *place], capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
+        return ended.stdout
 
 
 @pytest.fixture(scope="session")

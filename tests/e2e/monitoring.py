@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 NAMESPACE = "monitoring"
 NAME = "models"
+LABEL = "release=stack"
 # Whatever these are, the operator finds them out.
-_LABELS, _ROUTE_LABELS = {"matchLabels": {"release": "stack"}}, {"matchLabels": {"alerts": "models"}}
+_LABELS, _ROUTE_LABELS = {"matchLabels": dict([LABEL.split("=")])}, {"matchLabels": {"alerts": "models"}}
 _HERE = f"--namespace={NAMESPACE}"
 _OPTIONS = (
     "--kubelet-service=",
@@ -106,8 +107,9 @@ class Stack:
 
     def value(self, query: str) -> float:
         """Return what a query gives, which is one number."""
-        [sample] = self._ask("query", query=query)["result"]
-        return float(sample["value"][1])
+        found = self._ask("query", query=query)["result"]
+        assert len(found) == 1, found
+        return float(found[0]["value"][1])
 
     def rules(self, group: str) -> list[Object]:
         """Return the rules of a group with what became of them; none where there is no such group."""

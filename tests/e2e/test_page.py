@@ -54,12 +54,13 @@ def history(**failing: range) -> Iterator[str]:
 
 @pytest.fixture
 def stack(kubectl: Kubectl, operator: Operator, tmp_path: Path) -> Iterator[Stack]:
-    del operator
     if HOME.driver_name != "node":
         pytest.skip("Prometheus runs beside the node, from where it reaches the pods of no other cluster")
     stack = monitoring.Stack(kubectl, HOME.kubeconfig, tmp_path)
     with stack.installed():
+        kubectl("apply", "--filename=-", given=(monitor := operator.monitor(monitoring.LABEL)))
         yield stack
+        kubectl("delete", "--filename=-", given=monitor)
 
 
 @pytest.fixture
@@ -116,6 +117,8 @@ def test_a_page_comes_by_the_services_own_route_and_all_of_it_goes_with_the_serv
         until(lambda: alert()["health"] == "ok", "its alert was looked at", details=alert)
         assert alert()["state"] == "inactive"
         assert share("5m") < TOO_MANY < share("1h")
+        ready = f'modelservice_replicas_ready{{namespace="{NAMESPACE}", name="paged"}}'
+        until(lambda: stack.value(ready) == 2, "the operator tells of it", details=stack.log)
         until(lambda: pages("other"), "the other's people are told", details=stack.log)
         assert "paged" not in hook.told
 
@@ -127,11 +130,11 @@ def test_a_page_comes_by_the_services_own_route_and_all_of_it_goes_with_the_serv
         assert page["labels"].items() >= {"alertname": BURN, "severity": "critical", "slo": "availability"}.items()
         assert page["annotations"]["summary"].startswith(f"Model {NAMESPACE}/paged uses up its error budget")
         assert page["annotations"]["runbook_url"].endswith(f"/{BURN}")
-        told = {
+        whose = {
             path: {(each["labels"]["namespace"], each["labels"]["modelservice"]) for each in hook.alerts(path)}
             for path in hook.told
         }
-        assert told == {name: {(NAMESPACE, name)} for name in ("paged", "other")}
+        assert whose == {name: {(NAMESPACE, name)} for name in ("paged", "other")}
 
         paged.delete()
         until(lambda: not paged.traces(), "nothing is left in the cluster", details=paged.traces)
