@@ -54,10 +54,12 @@ class Readings:
         self._wishes: dict[Key, _Wish] = {}
         self._new: asyncio.Queue[tuple[Key, _Wish]] = asyncio.Queue()
 
-    def want(self, key: Key, since: str, targets: Sequence[Target]) -> None:
+    def want(self, key: Key, since: str, targets: Sequence[Target]) -> Mapping[str, Reading]:
         """Ask for what these pods have answered since a moment, as Kubernetes writes times; another one begins anew.
 
-        To be repeated as long as it is of interest: what nobody has asked for during two minutes is forgotten.
+        Returned is what is known of it, by revision: nothing until the first look, so never what was known since
+        another moment. To be repeated as long as it is of interest: what nobody has asked for during two minutes is
+        forgotten.
         """
         wish = self._wishes.get(key)
         if wish is None or wish.account.since != since:
@@ -65,6 +67,7 @@ class Readings:
             self._new.put_nowait((key, wish))
         else:
             wish.targets, wish.asked, wish.is_awaited = targets, self._clock(), True
+        return wish.account.readings()
 
     def of(self, key: Key) -> Mapping[str, Reading]:
         """Give what is known, by revision; nothing before the first look, or when nobody has asked."""
