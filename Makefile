@@ -64,12 +64,13 @@ CRD := crds/modelservice.dev_modelservices.yaml
 CHART_CRD := charts/modelservice-operator/files/$(CRD)
 
 .PHONY: crds
-crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it, docs/api.md and docs/troubleshooting.md.
+crds: $(VENV)/.dev ## Generate the CRD, the chart's copy of it, and what docs/ has from the code.
 	@mkdir -p $(dir $(CRD)) $(dir $(CHART_CRD))
 	@$(BIN)/python -m modelservice_operator.api.crd > $(CRD)
 	@cp $(CRD) $(CHART_CRD)
 	@$(BIN)/python -m modelservice_operator.api.reference > docs/api.md
 	@$(BIN)/python -m modelservice_operator.api.troubleshooting > docs/troubleshooting.md
+	@$(BIN)/python -m modelservice_operator.rollout.table docs/rollouts.md docs/rollouts.svg
 
 .PHONY: chart-values
 chart-values: $(VENV)/.dev ## Generate docs/chart-values.md from the comments of the chart's values.yaml.
@@ -152,8 +153,8 @@ bench-server: $(VENV)/.test ## Our model server beside six others; the first tim
 	@$(BIN)/python bench/server
 
 .PHONY: bench-alerts
-bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, how exact budgets are, and whether dashboards show all.
-	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/alerts $(ARGS)
+bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, and how exact error budgets are, over histories.
+	@$(BIN)/python bench/alerts
 
 # -- the demo
 

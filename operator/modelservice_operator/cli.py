@@ -48,6 +48,7 @@ KINDS = Kinds(
         resources.DEPLOYMENTS,
         resources.SERVICES,
         resources.PODS,
+        resources.JOBS,
         resources.POD_DISRUPTION_BUDGETS,
         resources.NETWORK_POLICIES,
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelservice_operator.api.reasons import ConditionType, EventReason, Reason
 from modelservice_operator.engine.recorder import Event
-from modelservice_operator.rollout.plan import Adopt, Judge, Record
+from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Record
 from modelservice_operator.rollout.situation import Verdict
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def of_status(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Event
     return events
 
 
-def of_decision(line: Record | Adopt | Judge, seen: Situation) -> Event | None:
+def of_decision(line: Record | Adopt | Judge | Mark, seen: Situation) -> Event | None:
     """Return what a line of the ledger tells that was decided on in this situation."""
     stable = seen.stable.name if seen.stable else ""
     match line:
@@ -51,6 +51,10 @@ def of_decision(line: Record | Adopt | Judge, seen: Situation) -> Event | None:
         case Judge(name, Verdict.SUPERSEDED, _, reason):
             note = f"Revision {name} gave way to {seen.desired} because of {reason}."
             return Event(EventReason.REVISION_SUPERSEDED, note, "Rollout", is_warning=True)
+        case Judge(name, Verdict.FAILED, _, reason, message):
+            return Event(
+                EventReason.REVISION_FAILED, f"Revision {name} failed ({reason}): {message}", "Rollout", is_warning=True
+            )
     return None
 
 

@@ -26,8 +26,20 @@ ADOPT = f"{GROUP}/adopt"
 # Annotations of the ledger's entries.
 VERDICT = f"{GROUP}/verdict"
 REASON = f"{GROUP}/reason"
+MESSAGE = f"{GROUP}/message"
+MEASURED = f"{GROUP}/measured"
+RETRIED = f"{GROUP}/retried"
+STEP = f"{GROUP}/step"
+STEP_TIME = f"{GROUP}/step-time"
+MAKES_ROOM = f"{GROUP}/makes-room"
 DECIDED_TIME = f"{GROUP}/decided-time"
 PROMOTION = f"{GROUP}/promotion"
+
+# On the pod of an evaluation, instead of the service's name, by which Services would find it.
+EVALUATES = f"{GROUP}/evaluates"
+
+# On the Job of an evaluation: what it is about, as it may be changed meanwhile.
+EVALUATION = f"{GROUP}/evaluation"
 
 # On a Deployment: how many pods the service promised when it was written. Its own number differs during a roll.
 PROMISED = f"{GROUP}/promised-replicas"
@@ -48,6 +60,11 @@ NO_REVISION = "none"
 def service_labels(name: str) -> dict[str, str]:
     """Labels shared by all children of the ModelService `name`, by which they are watched."""
     return {NAME: name, MANAGED_BY: MANAGER, "app.kubernetes.io/part-of": "modelservice"}
+
+
+def evaluation(revision: str) -> str:
+    """Name of the Job that evaluates a revision."""
+    return f"{revision}-eval"
 
 
 def metrics_service(name: str) -> str:

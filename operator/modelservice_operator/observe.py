@@ -13,9 +13,11 @@ from modelservice_operator.limits import NotAllowedError
 from modelservice_operator.render.overlay import BadOverlayError
 from modelservice_operator.render.pod import UnknownClassError, pod_template
 from modelservice_operator.rollout import ledger, pods, revision
-from modelservice_operator.rollout.situation import Entry, Situation, Workload
+from modelservice_operator.rollout.situation import LONG_AGO, Entry, Evaluated, Orders, Situation, Workload
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from modelservice_operator.config import Config
 
 Body = dict[str, Any]
@@ -35,6 +37,7 @@ class Children:
     service_monitors: ByName
     prometheus_rules: ByName
     alertmanager_configs: ByName
+    jobs: ByName
     pods: ByName
 
 
@@ -91,14 +94,38 @@ def read(service: Body) -> Wish:
     return Wish(service, spec, shape, revision.revision_name(metadata["name"], shape))
 
 
-def observe(wish: Wish, children: Children, config: Config) -> Seen:
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known of a service beside its objects."""
+
+    now: datetime = LONG_AGO
+    is_spent: bool = False
+    """An error budget of it is known to be spent."""
+    evaluated: Mapping[str, Evaluated] = field(default_factory=dict)
+    """How evaluations ended, by revision."""
+
+
+NOTHING_AROUND = Around()
+
+
+def observe(wish: Wish, children: Children, config: Config, around: Around = NOTHING_AROUND) -> Seen:
     """Return what is seen of a ModelService. A spec that cannot be acted on is a problem, not an error."""
     service, spec = wish.service, wish.spec
     now = _situation(service["metadata"]["name"], children)
     if spec is None:
         return Seen(service, children, now, problem=wish.problem)
     promised = now.replicas if spec.replicas is None else spec.replicas
-    now = replace(now, replicas=promised, paused=spec.rollout.paused)
+    now = replace(
+        now,
+        replicas=promised,
+        rollout=spec.rollout,
+        evaluation=spec.evaluation,
+        startup_timeout=spec.startup_timeout.timedelta,
+        orders=_orders(service),
+        now=around.now,
+        is_spent=around.is_spent,
+        evaluated=around.evaluated,
+    )
     try:
         desired = now.entry(wish.revision) or _new_entry(wish, spec, now, config)
     except UnknownClassError as error:
@@ -111,6 +138,11 @@ def observe(wish: Wish, children: Children, config: Config) -> Seen:
         return Seen(service, children, replace(now, desired=desired.name), spec, desired)
     # What is under way or serves goes on: scaling and repair do not wait for the spec to be mended.
     return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
+
+
+def _orders(service: Body) -> Orders:
+    notes = service["metadata"].get("annotations") or {}
+    return Orders(*(notes.get(name, "") for name in (names.PROMOTE, names.ROLLBACK, names.RETRY)))
 
 
 def kept_by(name: str, children: Children) -> str:

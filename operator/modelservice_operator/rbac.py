@@ -97,7 +97,8 @@ def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
         ),
         Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP),
         Rule(
-            "The Services in front of the pods; to delete one is the right that taking it over asks for.",
+            "The Services in front of the pods; to delete one is the right that taking it over asks for, and that of a "
+            "revision goes when it is evaluated.",
             (resources.SERVICES,),
             _KEEP,
         ),
@@ -116,6 +117,7 @@ def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
             (resources.PODS,),
             ("list", "watch"),
         ),
+        Rule("Who evaluates a candidate before it gets traffic.", (resources.JOBS,), _KEEP),
         Rule("What the operator did, for `kubectl describe`.", (resources.EVENTS,), ("create", "patch")),
         Rule(
             "Where the Prometheus Operator is installed: a ServiceMonitor of each model, a PrometheusRule of each with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +14,9 @@ from modelservice_operator.api.reasons import Reason
 from modelservice_operator.budgets import Budgets
 from modelservice_operator.engine.apis import NOT_SERVED
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
+from modelservice_operator.engine.scrape import Scraper
 from modelservice_operator.engine.store import Key, Store
+from modelservice_operator.evaluations import Evaluations
 from modelservice_operator.gauges import Gauges
 from modelservice_operator.kube.errors import TerminalError
 from modelservice_operator.kube.resources import (
@@ -22,6 +25,7 @@ from modelservice_operator.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    JOBS,
     NAMESPACES,
     NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
@@ -34,24 +38,19 @@ from modelservice_operator.kube.resources import (
 from modelservice_operator.monitoring.budgets import Quality, quality
 from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.monitoring.monitored import Judgement, monitored
-from modelservice_operator.observe import Children, Problem, Seen, Wish, kept_by, observe, outdated, read
+from modelservice_operator.monitoring.targets import targets
+from modelservice_operator.observe import Around, Children, Problem, Seen, Wish, kept_by, observe, outdated, read
 from modelservice_operator.optional import OptionalChild, optional_children
 from modelservice_operator.price import price_per_hour
+from modelservice_operator.readings import Readings
 from modelservice_operator.render import children as render
 from modelservice_operator.render.disruption_budget import disruption_budget
 from modelservice_operator.render.network_policy import network_policy
 from modelservice_operator.render.pod import speaks_tls
 from modelservice_operator.report import changes, says, status
-from modelservice_operator.rollout.plan import (
-    Adopt,
-    Judge,
-    Plan,
-    Record,
-    collectable,
-    decide,
-    gives_something_up,
-    removable,
-)
+from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Plan, Record
+from modelservice_operator.rollout.ledger import decided, notes
+from modelservice_operator.rollout.plan import collectable, decide, gives_something_up, removable
 from modelservice_operator.rollout.situation import Entry, Verdict
 from modelservice_operator.slo import dropped
 from modelservice_operator.takeover import Takeover
@@ -108,6 +107,8 @@ class Reconciler:
         self._budgets = Budgets(prometheus)
         self._left_alone: dict[Key, tuple[int, datetime]] = {}  # since when this generation has been somebody else's
         self._takeover = Takeover(applier, clock)
+        self._evaluations = Evaluations(applier, config, clock)
+        self._readings = Readings(Scraper())
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
 
     async def __call__(self, key: Key) -> timedelta | None:
@@ -128,7 +129,8 @@ class Reconciler:
     async def _bring(self, service: Body, children: Children) -> timedelta | None:
         wish, is_fresh = await self._read(service), False
         for _ in range(_STEPS_AT_ONCE):
-            seen = observe(wish, children, self._config)
+            seen = observe(wish, children, self._config, await self._around(wish, children))
+            seen = self._with_readings(seen)
             plan = decide(seen.situation) if _can_plan(seen) else None
             if plan is not None and not is_fresh and gives_something_up(seen.situation, plan):
                 fresh, is_fresh = await self._applier.look_again(service), True
@@ -146,19 +148,54 @@ class Reconciler:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             children = self._children(service)  # with what was just written
             if not moved:
-                seen = observe(wish, children, self._config)
+                seen = observe(wish, children, self._config, await self._around(wish, children))
                 await self._report(seen, plan, problem)
                 is_new = problem is not None and problem != seen.problem
-                return LOOK_AGAIN if is_new else self._takeover.goes_on_for(seen)
+                return LOOK_AGAIN if is_new else self._look_again(seen, plan)
         return timedelta(0)
 
     async def run(self, wake: Callable[[Iterable[Key] | None], None]) -> None:
-        """Keep up with the error budgets until cancelled."""
-        await self._budgets.run(wake)
+        """Keep up with the error budgets, and with what pods answer, until cancelled."""
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._budgets.run(wake))
+            parts.create_task(self._readings.run(wake))
 
     def gauges(self) -> str:
         """Return the services' own metrics."""
         return self._gauges.text()
+
+    async def _around(self, wish: Wish, children: Children) -> Around:
+        """Find out what no object of the service says."""
+        spec, key = wish.spec, Key(wish.service["metadata"]["namespace"], wish.service["metadata"]["name"])
+        told = (wish.service.get("status") or {}).get("slo") or ()
+        budget = quality(spec.slo, self._budgets.of(key), told) if spec is not None and spec.slo is not None else None
+        return Around(
+            now=self._clock(),
+            is_spent=budget is not None and budget.within_budget[1] is Reason.BUDGET_EXHAUSTED,
+            evaluated=await self._evaluations.outcomes(children),
+        )
+
+    def _with_readings(self, seen: Seen) -> Seen:
+        """Add what two revisions have answered since the new one has reached the step that it stands at."""
+        newcomer, spec = seen.situation.newcomer, seen.spec
+        if newcomer is None or seen.situation.stable is None or spec is None or spec.rollout.analysis is None:
+            return seen
+        entry = seen.situation.known(newcomer)
+        compared = {newcomer, seen.situation.incumbent.name}
+        revisions = [line for line in seen.situation.ledger if line.name in compared]
+        found = targets(spec, revisions, seen.children.pods.values())
+        since = entry.step_time or entry.decided_time
+        readings = self._readings.want(Key(seen.namespace, seen.name), since, found)
+        return replace(seen, situation=replace(seen.situation, readings=readings))
+
+    def _look_again(self, seen: Seen, plan: Plan | None) -> timedelta | None:
+        """Return when time alone may change something."""
+        times = (
+            self._takeover.goes_on_for(seen),
+            plan.again if plan is not None else None,
+            self._evaluations.again(seen.children),
+        )
+        return min((time for time in times if time is not None), default=None)
 
     async def _read(self, service: Body) -> Wish:
         """Read a ModelService. A field that only a newer CRD knows is no wish as long as nobody has written it."""
@@ -184,6 +221,7 @@ class Reconciler:
             service_monitors=own(SERVICE_MONITORS),
             prometheus_rules=own(PROMETHEUS_RULES),
             alertmanager_configs=own(ALERTMANAGER_CONFIGS),
+            jobs=own(JOBS),
             pods=self._store.children(key, PODS),
         )
 
@@ -207,36 +245,27 @@ class Reconciler:
             lambda: self._apply_policy(seen, plan),
             lambda: self._apply_optional(seen),
             lambda: self._takeover.relieve(seen),
+            lambda: self._evaluations.keep(seen, plan),
             lambda: self._hold_replicas(seen),
         )
         await _each(lambda: self._apply_deployments(seen, plan), *(() if is_moving else rest))
         return is_moving
 
-    async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge) -> None:
+    async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge | Mark) -> None:
         match line:
             case Record():
                 assert seen.desired is not None  # noqa: S101 - a plan records only what could be rendered
                 await self._write_line(seen, seen.desired)
             case Adopt(name):
-                lost = _from_deployment(seen, name)
-                await self._write_line(seen, self._judged(lost, Verdict.PROMOTED, seen.situation.next_promotion))
-            case Judge(name, verdict, promotion, reason):
+                adopted = Judge(name, Verdict.PROMOTED, seen.situation.next_promotion)
+                await self._write_line(seen, decided(_from_deployment(seen, name), adopted, self._now(), ""))
+            case Judge(name) | Mark(name):
                 known = seen.situation.entry(name)
                 assert known is not None  # noqa: S101 - a plan judges only what is in the ledger
-                await self._write_line(seen, self._judged(known, verdict, promotion or known.promotion), reason)
+                await self._write_line(seen, decided(known, line, self._now(), seen.situation.orders.retry))
 
-    def _judged(self, entry: Entry, verdict: Verdict, promotion: int) -> Entry:
-        return replace(entry, verdict=verdict, promotion=promotion, decided_time=self._now())
-
-    async def _write_line(self, seen: Seen, entry: Entry, reason: str = "") -> None:
-        notes = {
-            names.VERDICT: entry.verdict.value,
-            names.REASON: reason,
-            names.DECIDED_TIME: entry.decided_time,
-            names.PROMOTION: str(entry.promotion) if entry.promotion else "",
-        }
-        decided = {note: value for note, value in notes.items() if value}
-        manifest = render.controller_revision(seen.namespace, seen.name, entry, decided)
+    async def _write_line(self, seen: Seen, entry: Entry) -> None:
+        manifest = render.controller_revision(seen.namespace, seen.name, entry, notes(entry))
         await self._ensure(seen, manifest, seen.children.revisions, conditional=True)
 
     async def _pin(self, seen: Seen) -> bool:

@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator import names
 from modelservice_operator.api.reasons import ConditionType, Reason
 from modelservice_operator.api.status import Role
-from modelservice_operator.rollout.plan import Phase, Plan
+from modelservice_operator.observe import Problem
+from modelservice_operator.rollout.decision import Phase, Plan
+from modelservice_operator.rollout.gates import DATASET, gates
+from modelservice_operator.rollout.history import history
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict
 
 if TYPE_CHECKING:
     from modelservice_operator.monitoring.budgets import Quality
     from modelservice_operator.monitoring.monitored import Judgement
-    from modelservice_operator.observe import Problem, Seen
+    from modelservice_operator.observe import Seen
+    from modelservice_operator.rollout.gates import Gate
 
 Body = dict[str, Any]
+
+_ON_THE_WAY = {
+    Phase.STARTING: Reason.MODEL_LOADING,
+    Phase.EVALUATING: Reason.EVALUATING,
+    Phase.ANALYSING: Reason.ANALYSING,
+    Phase.PAUSED: Reason.PAUSED,
+    Phase.FROZEN: Reason.FROZEN,
+}
 
 # What differs from one try of a container to the next: times, addresses, process and port numbers; not names.
 _FLEETING = re.compile(r"(?<![\w/.-])\d[\w:.,/+-]*")
@@ -44,6 +56,7 @@ def status(
         *([(ConditionType.WITHIN_BUDGET, *quality.within_budget)] if quality is not None else []),
     ]
     situation = seen.situation
+    problem = problem or _failure(situation, plan)
     carriers = sorted(situation.traffic)
     old = seen.service.get("status") or {}
     found: Body = {
@@ -58,7 +71,9 @@ def status(
     if url:
         found["url"] = url
     if plan is not None and plan.phase is not Phase.SETTLED:
-        found["rollout"] = {"phase": plan.phase.value, "revision": situation.desired}
+        found["rollout"] = _rollout(situation, plan)
+    if decisions := history(situation.ledger, old.get("history") or ()):
+        found["history"] = decisions
     if quality is not None:
         found["slo"] = quality.objectives
     return found
@@ -126,17 +141,26 @@ def _ready_condition(seen: Seen, plan: Plan | None, problem: Problem | None) -> 
         ready = _ready(situation)
         if ready and (ready >= situation.replicas or _was_ready(seen)):
             return "True", Reason.READY, f"Revision {situation.desired} serves."
-    if plan.phase is Phase.PAUSED:
-        return "False", Reason.PAUSED, plan.message
+    if plan.phase in {Phase.PAUSED, Phase.FROZEN}:
+        return "False", _ON_THE_WAY[plan.phase], plan.message
     if (found := _trouble(situation)) is not None:
         name, trouble = found
         reason = Reason.WAITING_FOR_CAPACITY if trouble.waits_for_capacity else trouble.reason
         told = str(_before(seen, ConditionType.READY).get("message", ""))
-        return "False", reason, _steady(told, f"Revision {name}: {trouble.message}", trouble.words)
+        said = _steady(told, f"Revision {name}: {trouble.message}", trouble.words)
+        is_about_room = trouble.waits_for_capacity and plan.phase is Phase.WAITING
+        return "False", reason, f"{said} {plan.message}" if is_about_room else said
     if plan.phase is Phase.SETTLED:
         return "False", Reason.MODEL_LOADING, f"Waiting until all pods of revision {situation.desired} are ready."
-    reason = Reason.MODEL_LOADING if plan.phase is Phase.STARTING else Reason.ROLLING_OUT
-    return "False", reason, plan.message
+    return "False", _ON_THE_WAY.get(plan.phase, Reason.ROLLING_OUT), plan.message
+
+
+def _failure(situation: Situation, plan: Plan | None) -> Problem | None:
+    """Return what is wrong with the desired revision, if it failed."""
+    if plan is None or plan.phase is not Phase.FAILED:
+        return None
+    reason = situation.known(situation.desired).reason
+    return Problem(next((each for each in Reason if each == reason), Reason.ROLLED_BACK), plan.message)
 
 
 def _available_condition(seen: Seen) -> tuple[str, Reason, str]:
@@ -197,6 +221,25 @@ def _steady(told: str, message: str, words: str) -> str:
 # -- the rest
 
 
+def _rollout(situation: Situation, plan: Plan) -> Body:
+    """Return how far the desired revision has come, and what it must reach."""
+    entry, stable, terms = situation.known(situation.desired), situation.stable, situation.evaluation
+    found = situation.evaluated.get(entry.name)
+    measured = entry.measured or ({**found.scores, DATASET: found.digest} if found is not None else {})
+    judged = gates(terms, measured, stable.measured if stable is not None else {}) if terms is not None else ()
+    return {
+        "phase": plan.phase.value,
+        "revision": situation.desired,
+        **({"step": entry.step} if entry.step else {}),
+        **({"gates": [_gate(gate) for gate in judged]} if judged and not entry.promotion else {}),
+    }
+
+
+def _gate(gate: Gate) -> Body:
+    value = {"value": gate.value} if gate.value else {}
+    return {"name": gate.name, "verdict": gate.verdict.value, **value, "limit": gate.limit}
+
+
 def _ready(situation: Situation) -> int:
     return sum(situation.workload(name).ready for name in situation.traffic)
 
@@ -220,7 +263,7 @@ def _shown(seen: Seen) -> list[Entry]:
     """Return the revisions that have pods or are to have some, the stable one first."""
     situation = seen.situation
     stable = situation.stable
-    used = {situation.desired, *situation.traffic, *([stable.name] if stable else [])}
+    used = {situation.desired, situation.aim, *situation.traffic, *([stable.name] if stable else [])}
     lines = [line for line in situation.ledger if line.name in used or not situation.workload(line.name).gone]
     return sorted(lines, key=lambda line: (line != stable, line.name))
 
@@ -242,7 +285,7 @@ def _revision(seen: Seen, entry: Entry) -> Body:
 def _role(situation: Situation, entry: Entry) -> Role:
     if entry == situation.stable:
         return Role.STABLE
-    on_its_way = entry.name == situation.desired or entry.verdict is Verdict.PASSED
+    on_its_way = entry.name == situation.aim or entry.verdict is Verdict.PASSED
     return Role.CANDIDATE if on_its_way else Role.PREVIOUS
 
 

@@ -51,6 +51,16 @@ def crashing(message: str) -> State:
     }
 
 
+def ended(message: str, exit_code: int = 0) -> State:
+    """Say that the only container of a pod has ended with these last words."""
+    ending = {"terminated": {"exitCode": exit_code, "message": message}}
+    return {
+        "phase": "Failed" if exit_code else "Succeeded",
+        "conditions": [_condition("Ready", "False")],
+        "containerStatuses": [_container("evaluate", ending)],
+    }
+
+
 class Kubelet:
     """A node of the test's own, and a thread that tells what its pods do."""
 

@@ -44,7 +44,7 @@ INSTALLATION = doctor.Installation("default", NAMESPACE)
 RIGHTS = [right for rule in rbac.rules("default") for right in rule.rights()]
 # Asked for by an admission plugin of the API server, not by a request of the operator: no audit log tells of them.
 OWNING = "update modelservices.modelservice.dev/finalizers"
-UNSEEN = {OWNING, "delete services", "delete poddisruptionbudgets.policy"}
+UNSEEN = {OWNING, "delete poddisruptionbudgets.policy"}
 IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 TAKEN_AWAY = RIGHTS if IS_FULL else [right for right in RIGHTS if str(right) in {OWNING, "delete services"}]
 
@@ -52,6 +52,11 @@ TAKEN_AWAY = RIGHTS if IS_FULL else [right for right in RIGHTS if str(right) in 
 WATCHED = {
     "slo": {"objectives": [{"name": "availability", "target": "99.9%"}]},
     "monitoring": {"alerting": {"receiver": {"webhook": {"urlSecretRef": {"name": "s", "key": "url"}}}}},
+}
+
+EVALUATED = {
+    "replicas": 1,
+    "evaluation": {"dataset": {"uri": "s3://models/x.npz"}, "metrics": [{"name": "f1", "min": "0.9"}]},
 }
 
 # Objects of others, which have the names of a service's children: by the name of the service.
@@ -71,6 +76,11 @@ TAKEN: dict[str, Body] = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "spec": {"podSelector": {"matchLabels": {"a": "b"}}},
+    },
+    "taken-job": {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": {"template": POD | {"spec": POD["spec"] | {"restartPolicy": "Never"}}},
     },
     "taken-monitor": {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -181,7 +191,7 @@ def live(world: World, services: Services) -> None:
     world.operator.launch()
     world.until(lambda: world.operator.is_running and is_led(world), "the operator leads")
 
-    ready = lambda: services.condition("Ready").get("reason")  # noqa: E731
+    ready = lambda name="m": services.condition("Ready", name).get("reason")  # noqa: E731
     services.apply(**WATCHED)
     world.until(lambda: ready() == "Ready", "m serves")
     services.kubectl("scale", "modelservice", "m", "--replicas=0")
@@ -189,6 +199,12 @@ def live(world: World, services: Services) -> None:
     services.kubectl("scale", "modelservice", "m", "--replicas=1")
     world.until(lambda: ready() == "Ready", "m serves again, as it did before")
     world.until(lambda: "patch events.events.k8s.io" in world.used(), "this is told as what happened before")
+
+    services.apply("evaluated", **EVALUATED)
+    world.until(lambda: f"{hash_of('evaluated')}-eval" in names_of(services, "jobs"), "a candidate is evaluated")
+    services.apply("evaluated", replicas=1)
+    world.until(lambda: ready("evaluated") == "Ready", "it serves without an evaluation")
+    world.until(lambda: f"{hash_of('evaluated')}-eval" not in names_of(services, "jobs"), "the evaluation is gone")
 
     first = services.revisions()[0]["name"]
     leave_a_long_history(services)
@@ -215,18 +231,23 @@ def live(world: World, services: Services) -> None:
 def take_names(services: Services) -> None:
     """Let somebody else have the name of one child of each of these services."""
     for name, taken in TAKEN.items():
-        wanted = {"replicas": 1 if taken is PIN else 0, **WATCHED}
-        body = {"metadata": {"name": name}, "spec": {"model": {"uri": "file:///models/m"}} | wanted}
-        hashed = revision.revision_name(name, revision.shape(parse(body), ""))
+        wanted = {"replicas": 1 if taken is PIN else 0, **WATCHED} | (EVALUATED if taken["kind"] == "Job" else {})
+        hashed = hash_of(name, **wanted)
         named = dict.fromkeys(("Service", "PodDisruptionBudget", "NetworkPolicy"), name)
         child = named | {"ServiceMonitor": names.metrics_service(name), "PrometheusRule": names.rules(name)}
-        child["AlertmanagerConfig"] = names.routes(name)
+        child |= {"AlertmanagerConfig": names.routes(name), "Job": names.evaluation(hashed)}
         services.kubectl("create", "-f", "-", stdin=taken | {"metadata": {"name": child.get(taken["kind"], hashed)}})
         services.apply(name, **wanted)
     for kind in ("taken-service", "taken-budget"):
         metadata = {"name": "handed-over", "annotations": {names.ADOPT: "handed-over"}}
         services.kubectl("create", "-f", "-", stdin=TAKEN[kind] | {"metadata": metadata})
     services.apply("handed-over", replicas=0)
+
+
+def hash_of(name: str, **spec: object) -> str:
+    """Return the name of the revision that a service gets."""
+    body = {"metadata": {"name": name}, "spec": {"model": {"uri": "file:///models/m"}} | spec}
+    return revision.revision_name(name, revision.shape(parse(body), ""))
 
 
 def leave_a_long_history(services: Services) -> None:

@@ -23,6 +23,7 @@ _CHILDREN = {
     "Service": "/api/v1/services",
     "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "Job": "/apis/batch/v1/jobs",
     "Pod": "/api/v1/pods",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/servicemonitors",
     "PrometheusRule": "/apis/monitoring.coreos.com/v1/prometheusrules",

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from modelservice_operator.api.duration import Duration
 from modelservice_operator.api.rules import Block, Rule
 from modelservice_operator.api.status import UNSEEN, ModelServiceStatus
+from modelservice_operator.api.text import TextValue
 from modelservice_operator.api.types import GROUP, KIND, NAME, PLURAL, VERSION, ModelServiceSpec
 
 Schema = dict[str, Any]
@@ -19,30 +19,22 @@ HEADER = "# Generated from operator/modelservice_operator/api by `make crds`; do
 
 FIRST = ("description", "type", "enum", "default")
 
+LONGEST_LINE = 600  # of a field with fields of its own
+
 LARGEST = 2**31 - 1  # of what fits an int32: no bound worth telling
 
 READY = '.status.conditions[?(@.type=="Ready")]'
+STABLE = '.status.revisions[?(@.role=="Stable")]'
 COLUMNS: tuple[dict[str, Any], ...] = (
-    {"name": "Ready", "type": "string", "jsonPath": f"{READY}.status", "description": "Is the latest spec in force?"},
-    {"name": "Reason", "type": "string", "jsonPath": f"{READY}.reason", "description": "Why it is, or is not yet."},
-    {"name": "Wanted", "type": "integer", "jsonPath": ".spec.replicas", "description": "Number of pods wanted."},
-    {"name": "Serving", "type": "integer", "jsonPath": ".status.readyReplicas", "description": "Number of ready pods."},
-    {
-        "name": "Budget",
-        "type": "string",
-        "jsonPath": ".status.slo[0].budgetRemaining",
-        "description": "What is left of the error budget that is nearest to its end.",
-    },
-    {"name": "URL", "type": "string", "jsonPath": ".status.url", "description": "Address inside the cluster."},
+    {"name": "Ready", "type": "string", "jsonPath": f"{READY}.status"},
+    {"name": "Reason", "type": "string", "jsonPath": f"{READY}.reason"},
+    {"name": "Wanted", "type": "integer", "jsonPath": ".spec.replicas"},
+    {"name": "Serving", "type": "integer", "jsonPath": ".status.readyReplicas"},
+    {"name": "Budget", "type": "string", "jsonPath": ".status.slo[0].budgetRemaining"},
+    {"name": "URL", "type": "string", "jsonPath": ".status.url"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-    {"name": "Model", "type": "string", "jsonPath": ".spec.model.uri", "description": "The model.", "priority": 1},
-    {
-        "name": "Revision",
-        "type": "string",
-        "jsonPath": '.status.revisions[?(@.role=="Stable")].name',
-        "description": "The revision that serves.",
-        "priority": 1,
-    },
+    {"name": "Model", "type": "string", "jsonPath": ".spec.model.uri", "priority": 1},
+    {"name": "Revision", "type": "string", "jsonPath": f"{STABLE}.name", "priority": 1},
 )
 
 
@@ -98,7 +90,7 @@ def crd() -> Schema:
 
 def as_yaml() -> str:
     """Return the CRD as `make crds` writes it: a line for each field, for indentation would be a third of its size."""
-    text: str = yaml.dump(crd(), Dumper=WithoutAnchors, sort_keys=False, default_flow_style=None, width=sys.maxsize)
+    text: str = yaml.dump(crd(), Dumper=_ALineForEachField, sort_keys=False, default_flow_style=None, width=sys.maxsize)
     return HEADER + text
 
 
@@ -116,7 +108,8 @@ def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     """Turn a JSON schema of pydantic's into one that a CRD may hold: no references, no null, no titles.
 
     An empty default says what absence says already, so only defaults that decide something are written down. Those
-    and the bounds of numbers are told in the description too, because `kubectl explain` shows nothing else.
+    and the bounds of numbers are told in the description too, because `kubectl explain` shows nothing else. A list is
+    described as a whole, its items are not.
     """
     schema = _resolved(_without_null(schema), definitions)
     ordered = [*(key for key in FIRST if key in schema), *(key for key in schema if key not in FIRST)]
@@ -129,6 +122,7 @@ def structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         flat["additionalProperties"] = structural(schema["additionalProperties"], definitions)
     if "items" in flat:
         flat["items"] = structural(flat["items"], definitions)
+        flat["items"].pop("description", None)
     if "properties" in flat:
         flat["properties"] = {name: structural(field, definitions) for name, field in flat["properties"].items()}
     return flat
@@ -162,10 +156,10 @@ def _without_null(schema: Schema) -> Schema:
 
 
 class _AsWritten(GenerateJsonSchema):
-    """Writes the default of a duration as users do."""
+    """Writes the default of a duration or a percentage as users do."""
 
     def encode_default(self, dft: object) -> object:
-        return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
+        return str(dft) if isinstance(dft, TextValue) else super().encode_default(dft)
 
 
 class WithoutAnchors(yaml.SafeDumper):
@@ -175,6 +169,22 @@ class WithoutAnchors(yaml.SafeDumper):
         """Say yes of everything."""
         del data
         return True
+
+
+class _ALineForEachField(WithoutAnchors):
+    """Puts a field on one line, with its rules and its items, unless it has more fields of its own than fit there."""
+
+    def represent_mapping(
+        self,
+        tag: str,
+        mapping: Any,  # noqa: ANN401 - yaml's signature
+        flow_style: bool | None = None,  # noqa: FBT001 - yaml's signature
+    ) -> yaml.MappingNode:
+        """Decide how a mapping is written."""
+        one_line = "description" in mapping and (
+            "properties" not in mapping.get("items", mapping) or len(str(mapping)) <= LONGEST_LINE
+        )
+        return super().represent_mapping(tag, mapping, flow_style or one_line or None)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,6 @@ class Quantity:
         del schema, handler
         return {
             "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
             "minimum": 0,
             "maxLength": _LONGEST,
             "pattern": PATTERN,

@@ -50,7 +50,11 @@ class EventReason(_Meant):
     REVISION_RECORDED = "RevisionRecorded", "The spec describes another revision than the one that serves."
     REVISION_PROMOTED = "RevisionPromoted", "A new revision has taken over from the one before."
     ROLLED_BACK = "RolledBack", "A revision that served before has taken over again."
-    REVISION_SUPERSEDED = "RevisionSuperseded", "A revision that was in trouble gave way to a newer spec."
+    REVISION_SUPERSEDED = (
+        "RevisionSuperseded",
+        "A revision that was in trouble, or had not shown yet what it can, gave way to a newer spec.",
+    )
+    REVISION_FAILED = "RevisionFailed", "A revision was refused or taken back; the message has the evidence."
     REVISION_ADOPTED = "RevisionAdopted", "A revision serves whose record was lost; it was recorded anew."
 
 
@@ -86,6 +90,30 @@ class Reason(_Meant):
         "Paused",
         "A new revision is held back by spec.rollout.paused.",
         "Set `spec.rollout.paused: false` when it may go on.",
+    )
+    EVALUATING = (
+        "Evaluating",
+        "A new revision is asked the dataset of spec.evaluation; it has no traffic yet.",
+        (
+            "Wait. Where the message says why an evaluation came to no end, mend that; it is tried again. "
+            "`kubectl logs job/REVISION-eval` has the rest."
+        ),
+    )
+    ANALYSING = (
+        "Analysing",
+        "A new revision has a share of the traffic, and is judged by what it answers.",
+        (
+            "Wait, send it requests, or promote it by hand: `kubectl annotate --overwrite modelservice NAME "
+            "modelservice.dev/promote=REVISION`."
+        ),
+    )
+    FROZEN = (
+        "Frozen",
+        "The error budget is spent, so no new revision is let in; ways back stay open.",
+        (
+            "Wait until the budget has grown back. A revision that mends what spends it can be promoted by hand, as "
+            "with Analysing; `spec.rollout.freezeOnBudgetExhausted: false` never freezes."
+        ),
     )
     MODEL_LOADING = (
         "ModelLoading",
@@ -226,6 +254,43 @@ class Reason(_Meant):
             "`NAME-slo` are loaded (condition Monitored) and the model is scraped."
         ),
     )
+
+    # A revision was judged, and another one serves. Somebody must act.
+    GATE_FAILED = (
+        "GateFailed",
+        "The revision did not reach what spec.evaluation asks for; it never had traffic.",
+        (
+            "Give the ModelService a better model. To try the same one again, with other bounds perhaps: give the "
+            "annotation `modelservice.dev/retry` any new value."
+        ),
+    )
+    ERROR_RATE = (
+        "ErrorRate",
+        "Too many of the revision's answers were errors; it was taken back.",
+        (
+            "Find out why in its logs, and give the ModelService a model that answers. To try the same one again: as "
+            "for GateFailed."
+        ),
+    )
+    LATENCY_REGRESSION = (
+        "LatencyRegression",
+        "The revision answered more slowly than spec.rollout.analysis allows; it was taken back.",
+        "Make it faster, or allow more and order another try, as for GateFailed.",
+    )
+    NEVER_READY = (
+        "NeverReady",
+        "No pod of the revision became ready in time; it never had traffic.",
+        (
+            "Mend what the message says. Where the model only takes longer to load, raise `spec.startupTimeout`. The "
+            "same revision again: as for GateFailed."
+        ),
+    )
+    ROLLED_BACK = (
+        "RolledBack",
+        "Somebody gave the revision up with the annotation modelservice.dev/rollback.",
+        "Give the ModelService another model, or remove the annotation and order another try, as for GateFailed.",
+    )
+    NEWER_SPEC = "NewerSpec", "The revision gave way to a newer spec before it had shown what it can.", "Nothing."
 
     # Somebody must act.
     INVALID_SPEC = (

@@ -31,11 +31,11 @@ def as_markdown() -> str:
     rules = _rules(root)
     sections = [OPENING + "".join(f"\n- {rule}" for rule in rules) + "\n"]
     for name in ("spec", "status"):
-        sections += _sections(name, root["properties"][name])
+        sections += _sections(name, root["properties"][name], root["properties"][name]["description"])
     return "\n".join(sections)
 
 
-def _sections(path: str, block: Schema) -> Iterator[str]:
+def _sections(path: str, block: Schema, description: str) -> Iterator[str]:
     """Write one section per block: its description, its fields, its rules; then those of the blocks in it."""
     fields: dict[str, Schema] = block.get("properties", {})
     required = block.get("required", [])
@@ -45,11 +45,12 @@ def _sections(path: str, block: Schema) -> Iterator[str]:
     ]
     rules = [f"- {rule}" for rule in _rules(block)]
     rules += [f"- `{name}`: {rule}" for name, field in fields.items() for rule in _rules(field) if _is_leaf(field)]
-    parts = [f"## {path}", block["description"], "\n".join(["| field | type | |", "|---|---|---|", *rows])]
+    parts = [f"## {path}", description, "\n".join(["| field | type | |", "|---|---|---|", *rows])]
     yield "\n\n".join([*parts, *(["\n".join(rules)] if rules else [])]) + "\n"
     for name, field in fields.items():
         if not _is_leaf(field):
-            yield from _sections(f"{path}.{name}{'[]' if 'items' in field else ''}", field.get("items", field))
+            inner = f"{path}.{name}{'[]' if 'items' in field else ''}"
+            yield from _sections(inner, field.get("items", field), field["description"])
 
 
 def _is_leaf(field: Schema) -> bool:

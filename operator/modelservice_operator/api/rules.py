@@ -62,10 +62,10 @@ def broken(*rules: Rule) -> PydanticCustomError:
 def between(least: str, most: str) -> Rule:
     """Return the rule that a duration lies between two others."""
     low, high = Duration.parse(least), Duration.parse(most)
+    above = f' && duration(self) >= duration("{low}")' if low.milliseconds else ""
     return Rule(
-        message=f"must be a duration from {low} to {high}, such as 250ms, 10m or 1h30m",
-        cel=f"self.matches('{duration.PATTERN}') "
-        f"&& duration(self) >= duration('{low}') && duration(self) <= duration('{high}')",
+        message=f"must be a duration from {low} to {high}, such as 250ms or 1h30m",
+        cel=f'self.matches("{duration.PATTERN}"){above} && duration(self) <= duration("{high}")',
         holds=lambda given: low <= given <= high,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ class ConditionStatus(StrEnum):
 class Condition(Block):
     """One observation about the ModelService."""
 
-    type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=316)]
+    type: str
     """What is observed: Ready, Available, Reconciling, Stalled, Scheduled, TemplateOutdated, Monitored,
     WithinBudget."""
 
@@ -46,10 +47,10 @@ class Condition(Block):
     last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
     """When status last changed."""
 
-    reason: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]*$", min_length=1, max_length=1024)]
+    reason: str
     """Why, in one word."""
 
-    message: Annotated[str, Field(max_length=32768)]
+    message: str
     """Why, in a sentence: what is wrong, where, what to do."""
 
 
@@ -83,14 +84,58 @@ class Revision(Block):
     """Share of the requests, such as 50%."""
 
 
+class Gate(Block):
+    """What a revision on its way in must reach."""
+
+    name: str
+    """What is measured."""
+
+    verdict: str
+    """`Passed`, `Failed`, or `Pending` while nobody knows."""
+
+    value: str | None = None
+    """What was measured."""
+
+    limit: str | None = None
+    """What it must keep."""
+
+
 class RolloutStatus(Block):
-    """The rollout under way."""
+    """The rollout under way, or given up."""
 
     phase: str
     """What it is doing, in one word."""
 
     revision: str
-    """Name of the revision on its way in."""
+    """Name of the revision that is wanted."""
+
+    step: Count | None = None
+    """Number of the step of spec.rollout.steps that was reached last."""
+
+    gates: Annotated[tuple[Gate, ...], _list_map("name", 16)] = ()
+    """What the revision must reach."""
+
+
+class Decision(Block):
+    """What became of a revision."""
+
+    revision: str
+    """Name of the revision."""
+
+    decision: str
+    """`Promoted`, `RolledBack`, `Failed` (it never had traffic) or `Superseded`."""
+
+    reason: str
+    """Why, in one word."""
+
+    message: str
+    """Why, in a sentence."""
+
+    decided_time: str
+    """When it was decided."""
+
+    measured: Annotated[Mapping[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """What was measured of it."""
 
 
 class ObjectiveStatus(Block):
@@ -106,7 +151,7 @@ class ObjectiveStatus(Block):
     """How much of the error budget is left; 0% or less where it is spent. Absent where nobody knows."""
 
     burn_rate: Annotated[str, Field(pattern=r"^[0-9]+[.][0-9]$")] | None = None
-    """How many times as fast as allowed the budget went over the last hour. Absent where nobody knows."""
+    """How many times as fast as allowed it went over the last hour. Absent where nobody knows."""
 
 
 class ModelServiceStatus(Block):
@@ -134,7 +179,10 @@ class ModelServiceStatus(Block):
     """The revisions that have pods."""
 
     rollout: RolloutStatus | None = None
-    """The rollout under way, if any."""
+    """The rollout under way or given up, if any."""
+
+    history: Annotated[tuple[Decision, ...], Field(max_length=10)] = ()
+    """The last ten decisions, the newest first."""
 
     slo: Annotated[tuple[ObjectiveStatus, ...], _list_map("name", 16)] = ()
     """How the objectives of spec.slo are kept, the one with the least error budget first."""

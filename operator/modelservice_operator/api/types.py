@@ -9,10 +9,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, StrictBool
 
+from modelservice_operator.api import percentage
 from modelservice_operator.api.duration import Duration
 from modelservice_operator.api.percentage import Percentage
 from modelservice_operator.api.quantity import Quantity
@@ -31,7 +33,7 @@ _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
 _HTTP_PATH = r"^/[!-~]*$"
 _LABEL_VALUE = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"
-_QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
+_QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 _S3_URI = "s3://[A-Za-z0-9._-]{3,255}(/[!-~]*)?"
 _HF_URI = "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+(@[!-.0-~]+)?(/[!-~]*)?"
 _URI = rf"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*|{_S3_URI}|{_HF_URI})$"
@@ -39,8 +41,8 @@ _METADATA_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535, json_schema_extra={"format": "int32"})]
 HttpPath = Annotated[str, Field(pattern=_HTTP_PATH, max_length=1024)]
-ObjectName = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, min_length=1, max_length=253)]
-KeyName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+ObjectName = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, max_length=253)]
+KeyName = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 
 
 def _whole(least: int, most: int) -> Any:  # noqa: ANN401 - pydantic's Field is typed as whatever it describes
@@ -53,24 +55,18 @@ def _every(test: Callable[[str], bool]) -> Callable[[Mapping[str, object]], bool
 
 NAMED_AS_KUBERNETES_NAMES_KEYS = Rule(
     message="keys are names such as app or example.com/team, with at most 63 characters after the slash",
-    cel=f"self.all(key, key.size() <= 317 && key.matches(r'{_QUALIFIED_NAME}') && key.matches('(^|/)[^/]{{1,63}}$'))",
-    holds=_every(
-        lambda key: (
-            len(key) <= 317  # noqa: PLR2004 - 253 for the prefix, 1, 63
-            and re.fullmatch(_QUALIFIED_NAME, key) is not None
-            and len(key.split("/")[-1]) <= 63  # noqa: PLR2004 - as in the sentence
-        )
-    ),
+    cel=f'self.all(k, k.matches(r"{_QUALIFIED_NAME}"))',
+    holds=_every(lambda key: re.fullmatch(_QUALIFIED_NAME, key) is not None),
 )
 NOT_OURS = Rule(
     message=f"keys that start with {GROUP}/ belong to the operator; choose another prefix",
-    cel=f"self.all(key, !key.startsWith('{GROUP}/'))",
+    cel=f'self.all(k, !k.startsWith("{GROUP}/"))',
     holds=_every(lambda key: not key.startswith(f"{GROUP}/")),
 )
 NAME = Rule(
     message="metadata.name must start with a letter, hold only a-z, 0-9 and '-', end with a letter or digit, "
     "and have at most 45 characters: Services and Deployments are named after it",
-    cel=f"self.metadata.name.size() <= 45 && self.metadata.name.matches('{_METADATA_NAME}')",
+    cel=f'self.metadata.name.size() <= 45 && self.metadata.name.matches("{_METADATA_NAME}")',
     holds=lambda name: len(name) <= 45 and re.fullmatch(_METADATA_NAME, name) is not None,  # noqa: PLR2004 - as above
 )
 
@@ -121,7 +117,7 @@ def _only_for(field: str, attribute: str, *schemes: str) -> Rule:
     listed = ", ".join(schemes[:-1]) + f" and {schemes[-1]}"
     return Rule(
         message=f"{field} is for {listed} sources; remove it, or give such a uri",
-        cel=f"!has(self.{field}) || self.uri.matches('^({'|'.join(schemes)})://')",
+        cel=f'!has(self.{field}) || self.uri.matches("^({"|".join(schemes)})://")',
         holds=lambda model: getattr(model, attribute) is None or model.uri.partition("://")[0] in schemes,
     )
 
@@ -130,8 +126,7 @@ class Model(Block):
     """What is served: where the model comes from and which bytes it must be."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$", max_length=128)] = ""
-    """Name of the model in the inference protocol, as in /v2/models/NAME/infer. Default: the name of the
-    ModelService."""
+    """Name of the model in the inference protocol: /v2/models/NAME/infer. Default: that of the ModelService."""
 
     uri: Annotated[
         str,
@@ -139,39 +134,37 @@ class Model(Block):
         Rule(
             message="must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or "
             "hf://org/repo[@revision][/path], without spaces, user names or '..'",
-            cel=f"self.matches(r'{_URI}') && !self.matches(r'/[.][.](/|$)')",
+            cel=f'self.matches(r"{_URI}") && !self.matches(r"/[.][.](/|$)")',
             holds=lambda uri: re.fullmatch(_URI, uri) is not None and ".." not in uri.split("/"),
         ),
     ]
     """Where the model is: `file:///path` (a directory in the server's image), `pvc://claim/path` (a directory of a
-    PersistentVolumeClaim in this namespace, mounted read-only), `https://host/path` (a .tar, .tar.gz, .tgz or .zip
-    archive of the directory, or a single file), `s3://bucket/path` (all objects below the path, or one as with https),
-    or `hf://org/repo[@revision][/path]` (files of the Hugging Face Hub)."""
+    PersistentVolumeClaim, mounted read-only), `https://host/path` (a .tar, .tar.gz, .tgz or .zip archive of the
+    directory, or a single file), `s3://bucket/path` (all objects below it, or one as with https), or
+    `hf://org/repo[@revision][/path]` (files of the Hugging Face Hub)."""
 
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
     """Pins the content: `sha256:` and the SHA-256 of what `find . -type f | LC_ALL=C sort | xargs sha256sum` prints
-    in the model directory. Anything else is not started. Without it the first fetch of a revision pins what it
-    found."""
+    in the model directory. Without it the first fetch of a revision pins what it found."""
 
     trust: Trust = Trust.DATA
     """What the model may do. `Data`: be read; weights with a named architecture, or a .pt2 whose every step is allowed
-    by name. Anything that could run code of its own is refused. `Native`: also TorchScript, handlers in Python and
-    any .pt2, with all that the server may do; only for models whose maker you trust as you trust an image."""
+    by name. `Native`: run code of its own (TorchScript, handlers in Python, any .pt2) with all that the server may do;
+    only for models whose maker you trust as you trust an image."""
 
     ca_config_map_ref: ConfigMapReference | None = None
-    """ConfigMap whose key `ca.crt` holds the certificate authorities to trust for an https, s3 or hf source. Default:
-    those of the image."""
+    """ConfigMap whose `ca.crt` holds the certificate authorities to trust for an https, s3 or hf source. Default: those
+    of the image."""
 
     credentials_secret_ref: SecretReference | None = None
-    """Secret for an s3 or hf source, under the names of the variables that their own tools read. s3:
-    `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where needed, `AWS_SESSION_TOKEN`, `AWS_REGION`,
-    `AWS_ENDPOINT_URL` (of a store that is not Amazon's). hf: `HF_TOKEN` and, for a mirror, `HF_ENDPOINT`. Only the
-    container that fetches has them, never the server."""
+    """Secret for an s3 source, with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where needed,
+    `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL` (of a store that is not Amazon's); or for an hf source, with
+    `HF_TOKEN` and, for a mirror, `HF_ENDPOINT`. Only the container that fetches has them."""
 
     cache_claim_ref: ClaimReference | None = None
     """PersistentVolumeClaim in which https, s3 and hf sources are kept, for all pods and services that name it: a
-    model is downloaded once. The fetching container writes to it, the server reads. Pods on several nodes need access
-    mode ReadWriteMany. Nothing is removed from it but what is damaged."""
+    model is downloaded once. Pods on several nodes need access mode ReadWriteMany. Only what is damaged is ever
+    removed."""
 
     rules: ClassVar = (
         _only_for("caConfigMapRef", "ca_config_map_ref", "https", "s3", "hf"),
@@ -206,7 +199,7 @@ class KeyReference(Block):
     """Key in its data."""
 
     optional: StrictBool = False
-    """Whether the pod starts without the variable if the object or the key is missing."""
+    """Whether the pod starts if it is missing."""
 
 
 class EnvSource(Block):
@@ -235,7 +228,7 @@ class EnvVar(Block):
         Field(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=253),
         Rule(
             message="NVIDIA_* variables would hand out GPUs past the scheduler; ask for devices in spec.accelerator",
-            cel="!self.startsWith('NVIDIA_')",
+            cel='!self.startsWith("NVIDIA_")',
             holds=lambda name: not name.startswith("NVIDIA_"),
         ),
     ]
@@ -268,7 +261,7 @@ class RuntimeMetrics(Block):
     """Counter of requests, for availability."""
 
     errors: Metric = ""
-    """Counter of those that failed their user, for availability, such as http_requests_total{status="5xx"}."""
+    """Counter of those that failed, for availability, such as http_requests_total{status="5xx"}."""
 
     latency: Metric = ""
     """Histogram of how long answers took, without `_bucket`. A threshold must be one of its bounds."""
@@ -316,12 +309,12 @@ class Runtime(Block):
     """Environment variables of the server container."""
 
     readiness_path: HttpPath = ""
-    """Custom only: path on the serving port that answers 200 once the model can serve. Without it a pod is ready as
-    soon as the port is open."""
+    """Custom only: path on the serving port that answers 200 once the model can serve. Default: ready when the port is
+    open."""
 
     liveness_path: HttpPath = ""
-    """Custom only: path on the serving port that answers 200 while the server works; a server that stops answering
-    is restarted. Without it only a server that exits is."""
+    """Custom only: path on the serving port that answers 200 while the server works; else it is restarted. Default: it
+    is when it exits."""
 
     metrics_port: Port | None = None
     """Custom only: port of the Prometheus metrics. Default: the serving port."""
@@ -335,13 +328,13 @@ class Runtime(Block):
     rules: ClassVar = (
         Rule(
             message="a Custom or VLLM runtime needs image: the container image of the server",
-            cel="self.name == 'Torch' || (has(self.image) && self.image != '')",
+            cel='self.name == "Torch" || (has(self.image) && self.image != "")',
             holds=lambda runtime: runtime.name is RuntimeName.TORCH or runtime.image != "",
         ),
         Rule(
             message="readinessPath, livenessPath, metricsPort, metricsPath and metrics are for a Custom runtime; "
             "those of other servers are known, remove them",
-            cel="self.name == 'Custom' || !(has(self.readinessPath) || has(self.livenessPath) "
+            cel='self.name == "Custom" || !(has(self.readinessPath) || has(self.livenessPath) '
             "|| has(self.metricsPort) || has(self.metricsPath) || has(self.metrics))",
             holds=lambda runtime: (
                 runtime.name is RuntimeName.CUSTOM
@@ -355,7 +348,7 @@ class Runtime(Block):
         ),
         Rule(
             message=f"port {TORCH_METRICS_PORT} is the Torch server's metrics port; choose another",
-            cel=f"self.name != 'Torch' || self.port != {TORCH_METRICS_PORT}",
+            cel=f'self.name != "Torch" || self.port != {TORCH_METRICS_PORT}',
             holds=lambda runtime: runtime.name is not RuntimeName.TORCH or runtime.port != TORCH_METRICS_PORT,
         ),
     )
@@ -368,8 +361,8 @@ class Serving(Block):
     """Most items that are run through the model at once; 1 switches batching off."""
 
     max_batch_delay: Annotated[Duration, between("0s", "10s")] = Duration.parse("0s")
-    """How long a batch waits for more items while the model is idle. At 0s items gather only while the model is busy,
-    which costs no latency."""
+    """How long a batch waits for more items while the model is idle. At 0s they gather only while it is busy, which
+    costs no latency."""
 
     max_queue: Annotated[int, _whole(1, 65536)] = 256
     """Most requests that wait for the model; one more is answered with 429 and Retry-After."""
@@ -402,16 +395,14 @@ class Explain(Block):
     ] = ()
     """What clients may ask for: which values of the input made one value of the output what it is. Differentiating
     the model: `IntegratedGradients`, `Saliency`. Running it with values replaced: `FeatureAblation`, `KernelShap`,
-    for integers too. Each server computes one explanation at a time, beside inference, on the same CPU. Without a
-    method there are none."""
+    for integers too. It takes CPU from inference. Default: none."""
 
 
 class Accelerator(Block):
     """The devices of each pod."""
 
     class_: Annotated[str, Field(alias="class", pattern=_DNS_LABEL, max_length=63)] = ""
-    """Class of accelerator, defined by the administrator in the operator's configuration: resource, nodes,
-    tolerations."""
+    """Class of accelerator, of those that the administrator defines: resource, nodes, tolerations."""
 
     resource: Annotated[
         str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$", max_length=317)
@@ -440,8 +431,8 @@ class Resources(Block):
     """What the scheduler sets aside, such as cpu: 500m and memory: 4Gi."""
 
     limits: Amounts = Field(default_factory=dict)
-    """What the container may use at most. More memory than that ends it; more cpu is slowed down. The Torch server
-    starts one process per whole cpu of the limit."""
+    """What the container may use at most: more memory ends it, more cpu is slowed down. The Torch server starts one
+    process per whole cpu."""
 
     rules: ClassVar = (
         Rule(
@@ -467,11 +458,11 @@ class Service(Block):
     """The Service that carries the inference requests."""
 
     type: ServiceType = ServiceType.CLUSTER_IP
-    """`ClusterIP`: from inside the cluster; `NodePort`: also on a port of every node; `LoadBalancer`: also through
-    the load balancer of the cloud."""
+    """Reachable from inside the cluster (`ClusterIP`), on a port of every node too (`NodePort`), or through the cloud's
+    load balancer too (`LoadBalancer`)."""
 
     annotations: Annotations = Field(default_factory=dict)
-    """Annotations of the Service, for example for the cloud's load balancer."""
+    """Annotations of the Service, as for the cloud's load balancer."""
 
 
 class PodMetadata(Block):
@@ -493,9 +484,9 @@ class PodTemplate(Block):
     spec: Annotated[Mapping[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = Field(
         default_factory=dict
     )
-    """Part of a Kubernetes PodSpec that is laid over the rendered one as a strategic merge patch, as kubectl patch
-    does: nodeSelector, tolerations, affinity, volumes, serviceAccountName, more containers and so on. The rendered
-    containers are `server` and `fetch` (an init container). See `kubectl explain pod.spec`."""
+    """Part of a PodSpec (`kubectl explain pod.spec`) that is laid over the rendered one as a strategic merge patch:
+    nodeSelector, tolerations, affinity, volumes, more containers and so on. The rendered containers are `server` and
+    `fetch` (an init container)."""
 
 
 class Auth(Block):
@@ -503,16 +494,15 @@ class Auth(Block):
 
     tokens_secret_ref: SecretReference
     """Secret of which every key holds one bearer token: letters, digits and `-._~+/`. A request must show one of them
-    (`Authorization: Bearer TOKEN`); only the protocol's health paths are open. A changed Secret needs no new pods: add
-    the new token, let clients change to it, remove the old one."""
+    (`Authorization: Bearer TOKEN`), but for the health paths. A changed Secret needs no new pods."""
 
 
 class Tls(Block):
     """What the serving port shows its clients."""
 
     secret_ref: SecretReference
-    """Secret with the certificate (`tls.crt`, with those that vouch for it) and its key (`tls.key`), as the kind
-    kubernetes.io/tls has them. A renewed certificate needs no new pods."""
+    """Secret, as of type kubernetes.io/tls, with the certificate chain (`tls.crt`) and its key (`tls.key`). A renewed
+    certificate needs no new pods."""
 
 
 class LabelSelector(Block):
@@ -581,33 +571,216 @@ class NetworkPolicy(Block):
 
     enabled: StrictBool = True
     """Whether there is a NetworkPolicy. It lets nobody in but to the ports that the pods declare, and to their metrics
-    from the namespaces that the administrator names."""
+    from namespaces that the administrator names."""
 
     allow_from: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=32)] = ()
-    """Who may connect to the pods' ports, other than that of the metrics. Without it everybody."""
+    """Who may connect to the pods' ports but for that of the metrics, as `from` in a NetworkPolicy. Default: all."""
 
     egress: Egress = Egress.OPEN
-    """Where the pods may connect to. `Restricted`: to DNS, and for a model that is fetched over the network, to port
-    443 and the port of its uri, anywhere. What else they need is for NetworkPolicies of your own, which add to this."""
+    """Where the pods may connect to. `Restricted`: to DNS, and to fetch a model over the network, to port 443 and the
+    port of its uri, anywhere. NetworkPolicies of your own add to this."""
 
 
 class Security(Block):
     """Who may ask the model, and over what."""
 
     auth: Auth | None = None
-    """Who may ask the model. Without it everybody who reaches the serving port."""
+    """Who may ask the model. Default: everybody who reaches the serving port."""
 
     tls: Tls | None = None
-    """Has the serving port speak HTTPS. Without it plain HTTP. While it is added or removed, pods of both kinds answer:
-    let clients go to a second ModelService meanwhile, where that matters."""
+    """Has the serving port speak HTTPS. Default: HTTP. While it is added or removed, pods of both kinds answer; where
+    that matters, make a second ModelService."""
 
     network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy)
-    """Who may connect to the pods and where they may connect to, where the cluster's network enforces it. A change
-    rolls no pods."""
+    """Who may connect to the pods and where they may connect to, if the cluster's network enforces it."""
+
+
+IS_A_SHARE = Rule(
+    message="must be a percentage such as 20% or 0.5%",
+    cel=f'self.matches("{percentage.PATTERN}")',
+    holds=lambda _: True,
+)
+
+
+class Score(StrEnum):
+    """What an evaluation measures."""
+
+    ACCURACY = "accuracy"
+    PRECISION = "precision"
+    RECALL = "recall"
+    F1 = "f1"
+    F1_MICRO = "f1_micro"
+    MSE = "mse"
+    RMSE = "rmse"
+    MAE = "mae"
+    LATENCY_P50 = "latency_p50"
+    LATENCY_P95 = "latency_p95"
+    LATENCY_P99 = "latency_p99"
+
+    @property
+    def is_better_when_larger(self) -> bool:
+        """Whether a regression is a fall."""
+        return self in {self.ACCURACY, self.PRECISION, self.RECALL, self.F1, self.F1_MICRO}
+
+
+# A score as it is written: a decimal, for latencies in seconds, or with a unit of them.
+Bound = Annotated[str, Field(pattern=r"^([0-9]{1,9}([.][0-9]{1,9})?(ms|s)?)?$")]
+
+
+class EvaluationMetric(Block):
+    """What a new revision must reach."""
+
+    name: Score
+    """What is measured: precision, recall and f1 as means over the classes, latency_* of one request at a time."""
+
+    min: Bound = ""
+    """The least that is let in, such as "0.90"."""
+
+    max: Bound = ""
+    """The most that is let in, such as 50ms or "0.05"."""
+
+    max_regression: Bound = ""
+    """By how much it may be worse than the stable revision was on the same data."""
+
+    rules: ClassVar = (
+        Rule(
+            message="give min, max or maxRegression",
+            cel="has(self.min) || has(self.max) || has(self.maxRegression)",
+            holds=lambda metric: metric.gives("min", "max", "max_regression"),
+        ),
+    )
+
+
+class Demand(Block):
+    """What a container asks for and may use."""
+
+    requests: Annotated[Mapping[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """What the scheduler sets aside."""
+
+    limits: Annotated[Mapping[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """What it may use at most."""
+
+
+class Dataset(Block):
+    """Examples with their right answers: an .npz file with arrays `x` and `y`."""
+
+    uri: Annotated[
+        str,
+        Field(max_length=2048),
+        Rule(
+            message="must be the uri of an .npz file: as model.uri, but for file:// ones",
+            cel='self.matches("^(pvc|https|s3|hf)://.*[.]npz$")',
+            holds=lambda uri: re.fullmatch(_URI, uri) is not None and re.match("(pvc|https|s3|hf)://.*[.]npz$", uri),
+        ),
+    ]
+    """Where the file is, as in spec.model."""
+
+    digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
+    """SHA-256 of the file, if it must be this one."""
+
+    credentials_secret_ref: SecretReference | None = None
+    """As in spec.model."""
+
+
+class Evaluation(Block):
+    """How a new revision proves itself before it gets traffic."""
+
+    dataset: Dataset
+    """What it is asked, and what it should answer."""
+
+    metrics: Annotated[
+        tuple[EvaluationMetric, ...],
+        Field(
+            max_length=len(Score),
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+        Rule(message="give at least one metric", cel="self.size() > 0", holds=len),
+    ]
+    """What it must reach, all of it."""
+
+    resources: Demand = Field(default_factory=Demand)
+    """What the evaluating pod asks for and may use."""
+
+
+class RolloutStep(Block):
+    """A share of the requests, and how long it stays at it."""
+
+    weight: Annotated[
+        Percentage,
+        Rule(
+            message="must be a whole percentage from 1% to 100%",
+            cel='self.matches("^([1-9][0-9]?|100)%$")',
+            holds=lambda weight: re.fullmatch("([1-9][0-9]?|100)%", str(weight)) is not None,
+        ),
+    ]
+    """Share of the pods that are of the new revision; status has the share that was reached."""
+
+    pause: Annotated[Duration, between("0s", "720h")] = Duration.parse("0s")
+    """How long it stays there."""
+
+
+class Capacity(StrEnum):
+    """Whether a rollout may start extra pods."""
+
+    AUTO = "Auto"
+    SURGE = "Surge"
+    REPLACE = "Replace"
+
+
+class OnNoTraffic(StrEnum):
+    """What becomes of a revision that nobody asks."""
+
+    PROMOTE = "Promote"
+    HOLD = "Hold"
+
+
+class Analysis(Block):
+    """What live requests must show of a new revision before it goes on."""
+
+    min_requests: Annotated[int, _whole(1, 1_000_000)] = 100
+    """How many must have been answered for a judgement."""
+
+    max_error_rate: Annotated[Percentage, IS_A_SHARE] = Percentage.parse("1%")
+    """The share that may fail."""
+
+    max_latency_regression: Annotated[Percentage, IS_A_SHARE] = Percentage.parse("20%")
+    """By how much the 95th percentile may be above that of the stable revision."""
+
+    on_no_traffic: OnNoTraffic = OnNoTraffic.PROMOTE
+    """With fewer requests by the end of the pause: `Promote` goes on if an evaluation was passed, else it waits as
+    `Hold` does."""
 
 
 class Rollout(Block):
     """How a changed model is let in."""
+
+    steps: Annotated[
+        tuple[RolloutStep, ...],
+        Field(max_length=16),
+        Rule(
+            message="the weights of steps must not fall",
+            cel='self.map(step, int(step.weight.replace("%", ""))).isSorted()',
+            holds=lambda steps: all(one.weight <= other.weight for one, other in pairwise(steps)),
+        ),
+    ] = ()
+    """Shares at which it stops on its way in. None: pod by pod. One step of 100%: all its pods first, then all
+    requests at once (blue/green)."""
+
+    capacity: Capacity = Capacity.AUTO
+    """`Surge`: one pod more than promised. `Replace`: one less, even the only one. `Auto`: one more, and where there is
+    no room for it for capacityPatience one less, but not the only one."""
+
+    capacity_patience: Annotated[Duration, between("0s", "24h")] = Duration.parse("10m")
+    """How long `Auto` waits for room."""
+
+    analysis: Analysis | None = None
+    """What live requests must show at each step and before the promotion. Without it time alone decides."""
+
+    keep_previous: Annotated[Duration, between("0s", "24h")] = Duration.parse("0s")
+    """How long the pods left of the revision before stay, idle, for a quick way back, while there is room."""
+
+    freeze_on_budget_exhausted: StrictBool = True
+    """Holds new revisions back while an error budget of spec.slo is known to be spent; ways back stay open."""
 
     paused: StrictBool = False
     """Holds new revisions back: none is started, none takes over. Scaling and repair go on."""
@@ -634,29 +807,27 @@ class Objective(Block):
     """A promise about a share of the requests."""
 
     name: ObjectiveName
-    """What is promised. `availability`: a request is answered, with anything but 5xx or 429. `latency`: it is answered
-    within the threshold. `firstToken`, `interToken`: the first token of an answer, each next one, comes within it;
-    for VLLM, and a Custom server that has such metrics."""
+    """What is promised. `availability`: an answer that is not 5xx or 429. `latency`: an answer within the threshold.
+    `firstToken`, `interToken`: its first token, each next one, within it; for VLLM, or Custom with such metrics."""
 
     target: Annotated[
         Percentage,
         Rule(
             message="must be a percentage from 50% to 99.999%, such as 99.9%",
-            cel="self.matches('^[0-9]{2}([.][0-9]{1,3})?%$') && double(self.substring(0, self.size() - 1)) >= 50.0",
+            cel='self.matches("^[0-9]{2}([.][0-9]{1,3})?%$") && double(self.substring(0, self.size() - 1)) >= 50.0',
             holds=lambda target: Percentage.parse("50%") <= target <= Percentage.parse("99.999%"),
         ),
     ]
-    """The share of the requests for which it holds, over the window. The rest is the error budget."""
+    """Share of the requests for which it holds, over the window. The rest is the error budget."""
 
     threshold: Annotated[Duration, between("1ms", "1h")] | None = None
-    """All but availability: how long it may take. The Torch server counts exactly up to it, so a new threshold makes a
-    new revision; targets and the window may change without one. For other servers it must be a bound of the
-    histogram."""
+    """All but availability: how long it may take. A new one makes a new revision of a Torch server; for others it must
+    be a bound of their histogram."""
 
     rules: ClassVar = (
         Rule(
             message="latency needs a threshold, such as 250ms; availability has none",
-            cel="(self.name != 'availability') == has(self.threshold)",
+            cel='(self.name != "availability") == has(self.threshold)',
             holds=lambda it: (it.name is not ObjectiveName.AVAILABILITY) == (it.threshold is not None),
         ),
     )
@@ -675,8 +846,12 @@ VLLM_BOUNDS: Mapping[str, Sequence[str]] = {
 }
 
 
+def _in_milliseconds(objective: str) -> list[int]:
+    return [Duration.parse(bound).milliseconds for bound in VLLM_BOUNDS[objective]]
+
+
 class Slo(Block):
-    """What the service promises. Where the Prometheus Operator is, rules and alerts about it are made."""
+    """What the service promises. The Prometheus Operator, where there is one, is given rules and alerts about it."""
 
     window: SloWindow = SloWindow.MONTH
     """Over how long the objectives are kept."""
@@ -736,7 +911,7 @@ class Receiver(Block):
     """A channel in Slack, or in anything that takes Slack's webhooks."""
 
     pagerduty: PagerDuty | None = None
-    """A service in PagerDuty. The severity of an alert, critical or warning, is the severity there."""
+    """A service in PagerDuty, which is told the severity of an alert."""
 
     rules: ClassVar = (
         Rule(
@@ -751,8 +926,7 @@ class Alerting(Block):
     """Who is told of this model's alerts."""
 
     receiver: Receiver
-    """Who is told. Needs an Alertmanager of the Prometheus Operator, to which the routes are given as an
-    AlertmanagerConfig; without it alerts go where the administrator's own routes lead."""
+    """Who is told, by an AlertmanagerConfig: needs an Alertmanager of the Prometheus Operator."""
 
 
 class Monitoring(Block):
@@ -772,9 +946,9 @@ class ModelServiceSpec(Block):
     """The server that runs the model."""
 
     precision: Precision = Precision.AUTO
-    """The numbers that the Torch server computes in; answers keep their declared datatype. `Auto`: bfloat16 where the
-    processor has it, the model gives its golden outputs within 2 % of the largest, and it was measured faster there;
-    else Float32. `BFloat16`: that, or the model is not served."""
+    """The numbers that the Torch server computes in; answers keep their datatype. `Auto`: bfloat16 where the processor
+    has it, it is faster, and golden outputs stay within 2 %; else Float32. `BFloat16`: that, or the model is not
+    served."""
 
     serving: Serving = Field(default_factory=Serving)
     """How the Torch server batches, queues and gives up on requests."""
@@ -789,7 +963,7 @@ class ModelServiceSpec(Block):
     """What the server container of each pod asks for and may use, besides accelerators."""
 
     startup_timeout: Annotated[Duration, between("1s", "24h")] = Duration.parse("10m")
-    """How long a started server may take to load the model until it is restarted."""
+    """How long a server may take to load the model until it is restarted."""
 
     service: Service = Field(default_factory=Service)
     """The Service that carries the inference requests. It has the name of the ModelService."""
@@ -801,14 +975,17 @@ class ModelServiceSpec(Block):
     """Who may ask the model, and over what. Probes and metrics have a port of their own, without tokens or TLS."""
 
     replicas: Annotated[int, _whole(0, 2**31 - 1)] | None = None
-    """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it: absent means the number that
-    runs, and 1 for a new ModelService."""
+    """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it. Default: the number that runs, 1
+    for a new ModelService."""
+
+    evaluation: Evaluation | None = None
+    """How a new revision proves itself before it gets traffic."""
 
     rollout: Rollout = Field(default_factory=Rollout)
     """How a changed model is let in."""
 
     slo: Slo | None = None
-    """What the service promises. Where the Prometheus Operator is, rules and alerts about it are made."""
+    """What the service promises. The Prometheus Operator, where there is one, is given rules and alerts about it."""
 
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """How the model is watched."""
@@ -818,6 +995,19 @@ class ModelServiceSpec(Block):
         """What the Torch server must count exactly up to, shortest first."""
         objectives = self.slo.objectives if self.slo and self.runtime.name is RuntimeName.TORCH else ()
         return tuple(sorted(each.threshold for each in objectives if each.threshold is not None))
+
+    @property
+    def asks_the_torch_server(self) -> bool:
+        """Whether anything is given that only the Torch server does; of a file:// model it alone sees the files."""
+        return (
+            self.gives("serving")
+            or self.precision is not Precision.AUTO
+            or self.explain.methods != ()
+            or self.model.trust is not Trust.DATA
+            or self.security.auth is not None
+            or self.security.tls is not None
+            or (self.model.digest != "" and self.model.uri.startswith("file:"))
+        )
 
     def measures(self, objective: Objective) -> bool:
         """Tell whether the runtime has metrics of what an objective is about."""
@@ -833,54 +1023,32 @@ class ModelServiceSpec(Block):
 
     rules: ClassVar = (
         Rule(
-            message="serving is for the Torch runtime; remove it, and give your server its own flags in runtime.args",
-            cel="!has(self.serving) || !has(self.runtime) || self.runtime.name == 'Torch'",
-            holds=lambda spec: not spec.gives("serving") or spec.runtime.name is RuntimeName.TORCH,
-        ),
-        Rule(
-            message="precision is for the Torch runtime; remove it, your own server decides what it computes in",
-            cel="!has(self.precision) || self.precision == 'Auto' || !has(self.runtime) "
-            "|| self.runtime.name == 'Torch'",
-            holds=lambda spec: spec.precision is Precision.AUTO or spec.runtime.name is RuntimeName.TORCH,
-        ),
-        Rule(
-            message="explain is for the Torch runtime; remove it, your own server explains what it likes",
-            cel="!has(self.explain) || !has(self.explain.methods) || self.explain.methods.size() == 0 "
-            "|| !has(self.runtime) || self.runtime.name == 'Torch'",
-            holds=lambda spec: not spec.explain.methods or spec.runtime.name is RuntimeName.TORCH,
-        ),
-        Rule(
-            message="model.trust is for the Torch runtime; remove it, your own server decides what it loads",
-            cel="!has(self.model.trust) || self.model.trust == 'Data' || !has(self.runtime) "
-            "|| self.runtime.name == 'Torch'",
-            holds=lambda spec: spec.model.trust is Trust.DATA or spec.runtime.name is RuntimeName.TORCH,
-        ),
-        Rule(
-            message="security is for the Torch runtime; remove it, your own server asks for tokens and speaks TLS",
-            cel="!has(self.security) || !(has(self.security.auth) || has(self.security.tls)) || !has(self.runtime) "
-            "|| self.runtime.name == 'Torch'",
-            holds=lambda spec: (
-                (spec.security.auth is None and spec.security.tls is None) or spec.runtime.name is RuntimeName.TORCH
-            ),
+            message="serving, precision, explain, model.trust, security.auth, security.tls and the digest of a file:// "
+            "model are for the Torch runtime; remove them, another server has flags of its own for runtime.args",
+            cel='!has(self.runtime) || self.runtime.name == "Torch" || !(has(self.serving) '
+            '|| self.precision != "Auto" || has(self.explain) && has(self.explain.methods) '
+            '&& self.explain.methods.size() > 0 || self.model.trust != "Data" '
+            "|| has(self.security) && (has(self.security.auth) || has(self.security.tls)) "
+            '|| has(self.model.digest) && self.model.digest != "" && self.model.uri.startsWith("file:"))',
+            holds=lambda spec: spec.runtime.name is RuntimeName.TORCH or not spec.asks_the_torch_server,
         ),
         Rule(
             message="an objective cannot be measured: firstToken and interToken need a VLLM runtime, and a Custom one "
             "needs the metrics of each objective in runtime.metrics",
-            cel="!has(self.slo) || self.slo.objectives.all(objective, "
-            "!has(self.runtime) || self.runtime.name == 'Torch' ? objective.name in ['availability', 'latency'] : "
-            "self.runtime.name == 'VLLM' || (has(self.runtime.metrics) && ("
-            "objective.name == 'availability' ? has(self.runtime.metrics.requests) : "
-            "objective.name == 'latency' ? has(self.runtime.metrics.latency) : "
-            "objective.name == 'firstToken' ? has(self.runtime.metrics.firstToken) : "
-            "has(self.runtime.metrics.interToken))))",
+            cel='!has(self.slo) || self.slo.objectives.all(each, !has(self.runtime) || self.runtime.name == "Torch" '
+            '? each.name in ["availability", "latency"] : self.runtime.name == "VLLM" || has(self.runtime.metrics) && ('
+            'each.name == "availability" ? has(self.runtime.metrics.requests) : '
+            'each.name == "latency" ? has(self.runtime.metrics.latency) : '
+            'each.name == "firstToken" ? has(self.runtime.metrics.firstToken) : has(self.runtime.metrics.interToken)))',
             holds=lambda spec: spec.slo is None or all(map(spec.measures, spec.slo.objectives)),
         ),
         Rule(
             message="vLLM's histograms have no bucket that ends at the threshold; choose one of the bounds that "
             "docs/service-quality.md lists",
-            cel="!has(self.slo) || !has(self.runtime) || self.runtime.name != 'VLLM' || self.slo.objectives.all("
-            f"objective, !has(objective.threshold) || {VLLM_BOUNDS}[objective.name].exists(bound, "
-            "duration(bound) == duration(objective.threshold)))",
+            cel='!has(self.slo) || !has(self.runtime) || self.runtime.name != "VLLM" || self.slo.objectives.all(each, '
+            "!has(each.threshold) || duration(each.threshold).getMilliseconds() in "
+            f'(each.name == "latency" ? {_in_milliseconds("latency")} : '
+            f'each.name == "firstToken" ? {_in_milliseconds("firstToken")} : {_in_milliseconds("interToken")}))',
             holds=lambda spec: (
                 spec.slo is None
                 or spec.runtime.name is not RuntimeName.VLLM
@@ -891,12 +1059,11 @@ class ModelServiceSpec(Block):
             ),
         ),
         Rule(
-            message="a latency threshold must be shorter than serving.requestTimeout, or no request could miss it: "
-            "shorten the one or lengthen the other",
-            cel="!has(self.slo) || (has(self.runtime) && self.runtime.name != 'Torch') "
-            "|| self.slo.objectives.all(objective, !has(objective.threshold) || "
-            "duration(objective.threshold) < duration(has(self.serving) && has(self.serving.requestTimeout) "
-            f"? self.serving.requestTimeout : '{Serving().request_timeout}'))",
+            message="a latency threshold must be shorter than serving.requestTimeout, or no request could miss it",
+            cel='!has(self.slo) || (has(self.runtime) && self.runtime.name != "Torch") '
+            "|| self.slo.objectives.all(each, !has(each.threshold) || "
+            "duration(each.threshold) < duration(has(self.serving) "
+            f'? self.serving.requestTimeout : "{Serving().request_timeout}"))',
             holds=lambda spec: (
                 spec.slo is None
                 or spec.runtime.name is not RuntimeName.TORCH
@@ -904,17 +1071,6 @@ class ModelServiceSpec(Block):
                     each.threshold is None or each.threshold < spec.serving.request_timeout
                     for each in spec.slo.objectives
                 )
-            ),
-        ),
-        Rule(
-            message="the digest of a file:// model cannot be checked for a Custom or VLLM runtime, only that server "
-            "sees the files; remove model.digest",
-            cel="!has(self.model.digest) || self.model.digest == '' || !self.model.uri.startsWith('file:') "
-            "|| !has(self.runtime) || self.runtime.name == 'Torch'",
-            holds=lambda spec: (
-                spec.model.digest == ""
-                or not spec.model.uri.startswith("file:")
-                or spec.runtime.name is RuntimeName.TORCH
             ),
         ),
         Rule(

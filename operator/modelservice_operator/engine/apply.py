@@ -123,6 +123,10 @@ class Applier:
         except NotFound:
             return None
 
+    async def find(self, resource: Resource, namespace: str, selector: str) -> list[Body]:
+        """Read the objects of a namespace that have some labels, as the store knows only children."""
+        return (await self._cluster.list(resource, namespace=namespace, selector=selector)).items
+
     async def remove(self, live: Body) -> None:
         """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
         metadata = live["metadata"]

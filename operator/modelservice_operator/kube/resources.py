@@ -67,6 +67,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 )
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
+JOBS = Resource("batch", "v1", "Job", "jobs")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, metadata_only=True)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
@@ -92,7 +93,7 @@ _KNOWN = {
     (known.api_version, known.kind): known
     for known in (
         *(MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES),
-        *(POD_DISRUPTION_BUDGETS, NETWORK_POLICIES),
+        *(JOBS, POD_DISRUPTION_BUDGETS, NETWORK_POLICIES),
         *(SERVICE_MONITORS, PROMETHEUS_RULES, ALERTMANAGER_CONFIGS),
     )
 }

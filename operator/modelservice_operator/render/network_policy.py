@@ -41,6 +41,8 @@ def network_policy(
     if metrics_path(spec):
         metrics.add((metrics_port(spec), _TCP))
     allowed = [peer.model_dump(mode="json", by_alias=True, exclude_defaults=True) for peer in policy.allow_from]
+    if allowed and spec.evaluation is not None:
+        allowed.append({"podSelector": {"matchLabels": {names.EVALUATES: service}}})
     ingress = [_rule(others, "from", allowed)]
     if metrics:
         ingress.append(_rule(metrics, "from", [_namespaces(scrapers)] if scrapers else []))

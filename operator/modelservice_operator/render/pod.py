@@ -37,7 +37,7 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _DRAIN_SECONDS = 5  # the model server's default: it goes on serving so long after SIGTERM
 _USER = 10001  # of the model server's image
 
-_RESTRICTED = {
+RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
@@ -85,6 +85,12 @@ def metrics_path(spec: ModelServiceSpec) -> str:
     return spec.runtime.metrics_path if spec.runtime.name is RuntimeName.CUSTOM else "/metrics"
 
 
+def serving_port(template: Mapping[str, Any]) -> int:
+    """Return the port of the server of pods of a rendered template."""
+    ports = (port for container in template["spec"]["containers"] for port in container.get("ports") or ())
+    return next(int(port["containerPort"]) for port in ports if port.get("name") == names.HTTP_PORT)
+
+
 def speaks_tls(template: Mapping[str, Any]) -> bool:
     """Tell whether the serving port of pods of a rendered template speaks TLS."""
     return any(_TLS_CERT in (container.get("args") or ()) for container in template["spec"]["containers"])
@@ -104,14 +110,14 @@ def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
         pin = {"name": "MODEL_DIGEST", "valueFrom": {"configMapKeyRef": reference}}
     return {
         "name": names.FETCH,
-        "image": _torch_image(spec, config),
+        "image": server_image(spec, config),
         "imagePullPolicy": "IfNotPresent",
         "args": ["fetch", spec.model.uri, MODEL_DIRECTORY, *ca, *cache],
-        "env": [pin, *_credentials(spec)],
+        "env": [pin, *credentials(spec.model.uri, spec.model.credentials_secret_ref)],
         "resources": _resources(spec, None),  # as the server's: quotas ask for them, and the larger counts once
-        "securityContext": _RESTRICTED,
+        "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_MODEL_MOUNT, _TMP_MOUNT, *_source_mounts(spec), *_ca_mounts(spec), *_cache_mounts(spec)],
+        "volumeMounts": [_MODEL_MOUNT, TMP_MOUNT, *_source_mounts(spec), *_ca_mounts(spec), *_cache_mounts(spec)],
     }
 
 
@@ -123,11 +129,11 @@ _KEYS = {
 }
 
 
-def _credentials(spec: ModelServiceSpec) -> list[Body]:
-    secret = spec.model.credentials_secret_ref
+def credentials(uri: str, secret: SecretReference | None) -> list[Body]:
+    """Return the variables of a container that fetches from `uri`."""
     if secret is None:
         return []
-    required, optional = _KEYS[spec.model.uri.partition("://")[0]]
+    required, optional = _KEYS[uri.partition("://")[0]]
     return [
         {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in optional}}}
         for key in (*required, *optional)
@@ -144,7 +150,7 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
     mounts += [*_secret_mounts(spec), *([_SHM_MOUNT] if spec.runtime.name is RuntimeName.VLLM else [])]
     return {
         "name": names.SERVER,
-        "image": _torch_image(spec, config) if torch else spec.runtime.image,
+        "image": server_image(spec, config) if torch else spec.runtime.image,
         "imagePullPolicy": "IfNotPresent",
         **_command(spec),
         "ports": ports,
@@ -152,9 +158,9 @@ def _server(spec: ModelServiceSpec, accelerator: _Devices | None, config: Config
         "resources": _resources(spec, accelerator),
         **_server_probes(spec),
         **({} if torch else {"lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}}}),
-        "securityContext": _RESTRICTED if torch else _UNPRIVILEGED,
+        "securityContext": RESTRICTED if torch else _UNPRIVILEGED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **({"volumeMounts": volume_mounts} if (volume_mounts := [*mounts, *([_TMP_MOUNT] if torch else [])]) else {}),
+        **({"volumeMounts": volume_mounts} if (volume_mounts := [*mounts, *([TMP_MOUNT] if torch else [])]) else {}),
     }
 
 
@@ -215,8 +221,8 @@ def _env(variable: EnvVar) -> Body:
     return {"name": variable.name, "valueFrom": variable.value_from.model_dump(by_alias=True, exclude_none=True)}
 
 
-def _torch_image(spec: ModelServiceSpec, config: Config) -> str:
-    """Return the user's own build of the server where there is one: it may hold the model."""
+def server_image(spec: ModelServiceSpec, config: Config) -> str:
+    """Return the image with `model-server`: the user's own build where there is one, which may hold the model."""
     own = spec.runtime.image if spec.runtime.name is RuntimeName.TORCH else ""
     return own or config.images.server
 
@@ -311,7 +317,7 @@ def _grace_seconds(spec: ModelServiceSpec) -> int:
 # -- volumes
 
 _MODEL_MOUNT: Body = {"name": "model", "mountPath": MODEL_DIRECTORY}
-_TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
+TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
 _SHM_MOUNT: Body = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - as above
 _PVC = "pvc://"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from modelservice_operator import names
@@ -54,7 +55,36 @@ def workload(deployment: Body | None, pods: Iterable[Body]) -> Workload:
         available=min(status.get("availableReplicas", 0), wanted),
         troubles=_sorted(found),
         fetched=_fetched(deployment, pods),
+        loads_since=_loads_since(pods),
+        unplaced_since=min(
+            [*_times(pods, "PodScheduled", "False"), *_times([deployment], "ReplicaFailure", "True")],
+            default=None,
+        ),
     )
+
+
+def _loads_since(pods: Iterable[Body]) -> datetime | None:
+    """Return since when a server has been at it and none is ready; its clock begins when the model is there."""
+    if list(_times(pods, "Ready", "True")):
+        return None
+    return min(_times([pod for pod in pods if _has_begun(pod)], "Initialized", "True"), default=None)
+
+
+def _has_begun(pod: Body) -> bool:
+    """Tell whether the server was ever started: an image that cannot be pulled, or a missing Secret, is no failure."""
+    return any(
+        container["name"] == names.SERVER
+        and (container.get("restartCount") or "running" in (container.get("state") or {}))
+        for container in _statuses(pod, "containerStatuses")
+    )
+
+
+def _times(bodies: Iterable[Body], kind: str, status: str) -> Iterator[datetime]:
+    """Return since when a condition is what it is."""
+    for body in bodies:
+        for condition in (body.get("status") or {}).get("conditions") or ():
+            if (condition["type"], condition.get("status")) == (kind, status) and "lastTransitionTime" in condition:
+                yield datetime.fromisoformat(condition["lastTransitionTime"])
 
 
 def trouble(pod: Body) -> Trouble | None:

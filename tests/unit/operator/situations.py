@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.api.types import Rollout
 from modelservice_operator.observe import Problem, Seen
 from modelservice_operator.report import status
 from modelservice_operator.rollout.plan import decide
@@ -39,7 +40,7 @@ def saw(
     """What is seen; `workloads` are named after the revision without its dash: `m1=load(3)`."""
     named = {f"{name[0]}-{name[1:]}": workload for name, workload in workloads.items()}
     carriers = frozenset(traffic.split())
-    situation = Situation(desired, replicas, ledger, named, carriers, paused)
+    situation = Situation(desired, replicas, ledger, named, carriers, rollout=Rollout(paused=paused))
     body = service(status=before, **spec or {})
     return Seen(body, children(traffic_service(*carriers)), situation, parsed(**spec or {}), problem=problem)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modelservice_operator.events import of_decision, of_status
-from modelservice_operator.rollout.plan import Adopt, Judge, Record
+from modelservice_operator.rollout.decision import Adopt, Judge, Record
 from modelservice_operator.rollout.situation import Situation, Verdict
 from unit.operator.makers import Body, entry, promoted
 

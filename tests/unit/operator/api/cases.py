@@ -12,6 +12,7 @@ CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
 VLLM = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0"}
 
 URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo"
+TORCH = "are for the Torch runtime; remove them"
 KEYS = "keys are names such as app or example.com/team"
 
 
@@ -169,18 +170,14 @@ INVALID: dict[str, Invalid] = {
     "a short digest": Invalid(spec(model={**MODEL, "digest": "sha256:abc"}), "spec.model.digest"),
     "a slash in the model's name": Invalid(spec(model={**MODEL, "name": "a/b"}), "spec.model.name"),
     "an unknown explanation": Invalid(spec(explain={"methods": ["Guess"]}), "spec.explain.methods[0]"),
-    "explanations of a custom server": Invalid(
-        spec(explain={"methods": ["Saliency"]}, runtime=CUSTOM), "spec", "explain is for the Torch runtime; remove it"
-    ),
+    "explanations of a custom server": Invalid(spec(explain={"methods": ["Saliency"]}, runtime=CUSTOM), "spec", TORCH),
     "an unknown precision": Invalid(spec(precision="Int4"), "spec.precision"),
-    "precision for a custom server": Invalid(
-        spec(precision="Float32", runtime=CUSTOM), "spec", "precision is for the Torch runtime; remove it"
-    ),
+    "precision for a custom server": Invalid(spec(precision="Float32", runtime=CUSTOM), "spec", TORCH),
     "an unknown trust": Invalid(spec(model={**MODEL, "trust": "Full"}), "spec.model.trust"),
     "trust for a custom server": Invalid(
         spec(model={**MODEL, "trust": "Native"}, runtime=CUSTOM),
         "spec",
-        "model.trust is for the Torch runtime; remove it",
+        TORCH,
     ),
     "authorities for a claim": Invalid(
         spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}),
@@ -233,18 +230,16 @@ INVALID: dict[str, Invalid] = {
         "spec.runtime.env[0].valueFrom",
         "give either secretKeyRef or configMapKeyRef",
     ),
-    "batching for a custom server": Invalid(
-        spec(runtime=CUSTOM, serving={"maxBatchSize": 2}), "spec", "serving is for the Torch runtime; remove it"
-    ),
+    "batching for a custom server": Invalid(spec(runtime=CUSTOM, serving={"maxBatchSize": 2}), "spec", TORCH),
     "tokens for a custom server": Invalid(
         spec(runtime=CUSTOM, security={"auth": {"tokensSecretRef": {"name": "t"}}}),
         "spec",
-        "security is for the Torch runtime; remove it",
+        TORCH,
     ),
     "TLS for a custom server": Invalid(
         spec(runtime=CUSTOM, security={"tls": {"secretRef": {"name": "t"}}}),
         "spec",
-        "security is for the Torch runtime",
+        TORCH,
     ),
     "tokens from nowhere": Invalid(spec(security={"auth": {}}), "spec.security.auth.tokensSecretRef"),
     "TLS without a Secret's name": Invalid(
@@ -349,7 +344,7 @@ INVALID: dict[str, Invalid] = {
     "a digest that nobody can check": Invalid(
         spec(model={"uri": "file:///models/digits", "digest": DIGEST}, runtime=CUSTOM),
         "spec",
-        "the digest of a file:// model cannot be checked for a Custom or VLLM runtime",
+        TORCH,
     ),
     "no batch at all": Invalid(spec(serving={"maxBatchSize": 0}), "spec.serving.maxBatchSize"),
     "a duration without a unit": Invalid(

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.rollout.plan import (
-    Adopt,
-    Judge,
-    Phase,
-    Plan,
-    Record,
-    collectable,
-    decide,
-    gives_something_up,
-    removable,
-)
+from modelservice_operator.api.types import Rollout
+from modelservice_operator.rollout.decision import Adopt, Judge, Phase, Plan, Record
+from modelservice_operator.rollout.plan import collectable, decide, gives_something_up, removable
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict, Workload
 
 FETCHES = {"spec": {"initContainers": [{"name": "fetch"}]}}
+PAUSED = Rollout(paused=True)
 CRASH = Trouble(Reason.CRASH_LOOP, "container server exits with code 1")
 
 
@@ -141,7 +134,9 @@ def test_a_third_spec_waits_for_a_healthy_roll_and_ends_a_failing_one() -> None:
     assert decide(healthy).replicas == {"a": 1, "b": 2}
     assert "c starts when the roll to b is complete" in decide(healthy).message
     failing = Situation("c", 3, ledger, {"a": running(2), "b": running(2, CRASH, available=1)}, frozenset("ab"))
-    assert decide(failing).ledger == Judge("b", Verdict.SUPERSEDED, reason=Reason.CRASH_LOOP)
+    assert decide(failing).ledger == Judge(
+        "b", Verdict.SUPERSEDED, reason=Reason.CRASH_LOOP, message="Revision b gives way to c."
+    )
 
 
 def test_a_third_revision_must_be_gone_before_a_candidate_starts() -> None:
@@ -151,10 +146,10 @@ def test_a_third_revision_must_be_gone_before_a_candidate_starts() -> None:
 
 
 def test_paused_holds_starts_and_promotions_but_not_scaling() -> None:
-    start = Situation("b", 5, (promoted("a"), Entry("b", 2)), {"a": running(3)}, frozenset("a"), paused=True)
+    start = Situation("b", 5, (promoted("a"), Entry("b", 2)), {"a": running(3)}, frozenset("a"), rollout=PAUSED)
     assert (decide(start).phase, decide(start).replicas) == (Phase.PAUSED, {"a": 5, "b": 0})
     ledger = (promoted("a"), Entry("b", 2, verdict=Verdict.PASSED))
-    rolling = Situation("b", 3, ledger, {"a": running(0), "b": running(3)}, frozenset("ab"), paused=True)
+    rolling = Situation("b", 3, ledger, {"a": running(0), "b": running(3)}, frozenset("ab"), rollout=PAUSED)
     assert decide(rolling).ledger is None
 
 
