@@ -57,7 +57,7 @@ def test_a_foreign_version_is_used_only_if_it_suits(tool: str, version: tuple[in
     assert TOOLS[tool].suits(version) is suits
 
 
-@pytest.mark.parametrize("tool", TOOLS.values(), ids=str)
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 def test_the_version_that_we_name_is_the_one_that_go_sum_pins(tool: object) -> None:
     assert isinstance(tool, type(TOOLS["etcd"]))
     requirements = (tool.source / "go.mod").read_text()
