@@ -95,6 +95,10 @@ def _service(body: Body) -> Body:
     kept["metadata"]["generation"] = body["metadata"]["generation"]
     for condition in (kept.get("status") or {}).get("conditions") or ():
         del condition["lastTransitionTime"]
+    decisions = (kept.get("status") or {}).get("history") or []
+    for decision in decisions:
+        del decision["decidedTime"]
+    decisions.sort(key=json.dumps)  # what was decided in one second has no order
     return kept
 
 

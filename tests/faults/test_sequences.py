@@ -146,6 +146,7 @@ def shown(state: State) -> State:
     """Return all in which a changed field can show, but for the generation and revision, which show any change."""
     found = children(state) | {"status": deepcopy(state[f"ModelService {_NAME}"]["status"])}
     del found["status"]["observedGeneration"]
+    found["status"].pop("history", None)  # tells of the way there
     for condition in found["status"]["conditions"]:
         del condition["observedGeneration"]
     text = json.dumps(found)

@@ -88,7 +88,7 @@ def gives_something_up(seen: Situation, plan: Plan) -> bool:
     The children that a new process sees may be newer than the spec that it sees: what was done for the newer spec would
     be undone.
     """
-    leaves = seen.stable is not None and seen.stable.name != seen.desired
+    leaves = seen.stable is not None and seen.stable.name != seen.aim
     loads = seen.workloads.items()
     return leaves or (plan.ledger is None and any(load.wanted > plan.replicas.get(name, 0) for name, load in loads))
 

@@ -193,7 +193,7 @@ def health_alerts(subject: Subject) -> list[Rule]:
             REPLICAS_MISSING,
             WARNING,
             f"max(modelservice_replicas_ready{{{seen}}}) < max(modelservice_replicas_wanted{{{seen}}}) "
-            f'and max(modelservice_rollout_phase{{{seen},phase="Settled"}}) unless {has_no_room}',
+            f'and max(modelservice_rollout_phase{{{seen},phase=~"Settled|Failed"}}) unless {has_no_room}',
             f"Model {subject} has {{{{ $value }}}} ready pods, which is fewer than it promises.",
             f"It has been so for longer than a pod may take to start. Which pods lack, and why: {describe}.",
             lasting=str(Duration(timeout.milliseconds + _LEEWAY.milliseconds)),
@@ -219,7 +219,7 @@ def health_alerts(subject: Subject) -> list[Rule]:
         subject.alert(
             ROLLOUT_STUCK,
             WARNING,
-            f'max(modelservice_rollout_phase{{{seen},phase=~"Starting|Rolling|Returning|Waiting"}}) '
+            f'max(modelservice_rollout_phase{{{seen},phase=~"Starting|Evaluating|Rolling|Returning|Waiting"}}) '
             f"and max(changes(modelservice_replicas_ready{{{seen}}}[5m])) == 0 unless {has_no_room}",
             f"The rollout of model {subject} does not get on.",
             f"No pod of a new revision has become ready for {patience}. What serves goes on serving. What it "
