@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster import ports
+from cluster import binaries, ports
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import install_crd, kubectl_of
 from controlplane.kubelet import Kubelet, crashing, ended, serving
@@ -209,6 +213,40 @@ def test_steps_stop_where_they_should_and_paused_goes_nowhere(services: Services
     services.kubectl("annotate", "modelservice", "m", f"modelservice.dev/promote={new}")
     services.until("Ready", "True", "Ready")
     assert selected(services) == new
+
+
+def test_people_step_in_with_the_plugin(services: Services, plane: ControlPlane) -> None:
+    """What each command of `kubectl modelservice` comes to; what it says is the business of test_plugin.py."""
+    paths = [str(binaries.path("kubectl").parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | {"PATH": ":".join(paths), "KUBECONFIG": str(plane.kubeconfig)}
+
+    def by_hand(command: str, status: int = 0) -> None:
+        arguments = ["kubectl", "modelservice", command, "m", f"--namespace={services.namespace}"]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done
+
+    old = serve_the_old_one(services, replicas=2)
+    by_hand("pause")
+    services.apply(model=NEW, replicas=2)
+    services.until("Ready", "False", "Paused")
+    by_hand("resume")
+    by_hand("watch")
+    new = selected(services)
+    assert new != old
+    by_hand("rollback")
+    services.until("Stalled", "True", "RolledBack")
+    until(lambda: selected(services) == old, "the one before serves")
+    by_hand("watch", 3)
+    by_hand("retry")
+    services.until("Ready", "True", "Ready")
+    assert selected(services) == new
+    by_hand("restart")
+    until(lambda: selected(services) not in {old, new, "both"}, "a revision of the same spec serves")
+    services.until("Ready", "True", "Ready")
+    services.apply(model=OLD, replicas=2, precision="Float32", rollout={"steps": [{"weight": "50%", "pause": "1h"}]})
+    services.until("Ready", "False", "Analysing")
+    by_hand("promote")
+    services.until("Ready", "True", "Ready")
 
 
 def test_blue_and_green_change_places_at_once_and_a_rollback_takes_one_step(services: Services) -> None:
