@@ -69,10 +69,11 @@ def footprint(directory: Path) -> set[str]:
     for setting in SETTINGS:
         path = Path("/proc/sys", setting)
         seen.add(f"{setting} = {path.read_text().strip() if path.exists() else 'nothing'}")
-    for question in (["ip", "-oneline", "link"], ["ip", "route", "show", "table", "all"], ["ip", "netns"]):
-        answer = subprocess.run(question, capture_output=True, text=True, check=True).stdout
-        # "oneline" numbers the links; a number that was given once says nothing.
-        seen |= {" ".join([*question, line.partition(": ")[2] or line]) for line in answer.splitlines()}
+    # "oneline" numbers the links; a number that was given once says nothing.
+    seen |= {f"ip link {line.partition(': ')[2]}" for line in _lines("ip", "-oneline", "link")}
+    # Anycast comes with IPv6 forwarding, which docker turns on for kind's network and nobody turns off.
+    routes = (line for line in _lines("ip", "route", "show", "table", "all") if not line.startswith("anycast "))
+    seen |= {f"ip route {line}" for line in routes} | {f"ip netns {line}" for line in _lines("ip", "netns")}
     seen |= {f"mount {line.split()[1]}" for line in Path("/proc/mounts").read_text().splitlines()}
     for tree in cgroups.mounted():
         seen |= {f"cgroup {tree.path / entry.name}" for entry in tree.path.iterdir() if entry.is_dir()}
@@ -83,6 +84,10 @@ def footprint(directory: Path) -> set[str]:
     seen |= {f"process {pid}" for pid in processes.find(directory)}
     seen |= {f"state {entry}" for entry in home.ROOT.glob(f"*{directory.name}*")}
     return seen
+
+
+def _lines(*command: str) -> list[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def changed(directory: Path, before: set[str]) -> list[str]:

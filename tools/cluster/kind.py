@@ -30,6 +30,9 @@ class Kind:
         self._environment = environment
         self._daemon = Daemon(directory)
         self._config = directory / "kind.json"
+        # kind makes a network where none is of that name, and never removes it.
+        self._network = environment.get("KIND_EXPERIMENTAL_DOCKER_NETWORK") or "kind"
+        self._made_network = directory / "made-network"
         self.directory = directory
         self.kubeconfig = directory / "kubeconfig"
         self.cluster = environment.get("KIND_CLUSTER_NAME") or f"modelservice-{directory.name}"
@@ -55,6 +58,8 @@ class Kind:
         else:
             address, networking = "127.0.0.1", {}
             (port,) = ports.free(1)
+            if self._docker("network", "inspect", self._network).returncode:
+                self._made_network.touch()
         volumes = self.directory / "volumes"
         volumes.mkdir()
         self._config.write_text(json.dumps(config(address, port, volumes, networking), indent=2) + "\n")
@@ -80,6 +85,8 @@ class Kind:
                 processes.kill_all(self.directory)  # a `kind create` whose caller was killed
             if self._config.exists():
                 self._kind("delete", "cluster", "--name", self.cluster, "--kubeconfig", str(self.kubeconfig))
+            if self._made_network.exists():
+                self._docker("network", "rm", self._network)  # refused while another cluster is in it
         except ClusterError as error:
             if not self._daemon.exists:
                 raise
@@ -108,6 +115,9 @@ class Kind:
         ended = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, check=False)
         if ended.returncode:
             raise ClusterError(f"`kind {' '.join(arguments)}` failed:\n{ended.stderr[-4000:]}")
+
+    def _docker(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(["docker", *arguments], env=self._clients(), capture_output=True, check=False)
 
     def _clients(self) -> Mapping[str, str]:
         return self._daemon.environment(self._environment) if self._daemon.exists else self._environment

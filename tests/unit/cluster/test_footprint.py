@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OURS = "modelservice-0123abcd"
-MACHINE = {"mount /", "exists /etc/cni", "net/ipv4/ip_forward = 0", "ip -oneline link eth0: <UP> mtu 1500"}
+MACHINE = {"mount /", "exists /etc/cni", "net/ipv4/ip_forward = 0", "ip link eth0: <UP> mtu 1500"}
 CGROUPS = [f"cgroup /sys/fs/cgroup/{tree}/{{}}" for tree in ("memory", "unified")]
 CABLE = (
-    "ip -oneline link modelsvc{slot}@if2: <BROADCAST,UP> mtu 1500 link-netnsid 0",
-    "ip route show table all 10.{slot}.0.0/16 via 10.{slot}.255.1 dev modelsvc{slot} onlink",
-    "ip route show table all fe80::/64 dev modelsvc{slot} proto kernel metric 256 pref medium",
+    "ip link modelsvc{slot}@if2: <BROADCAST,UP> mtu 1500 link-netnsid 0",
+    "ip route 10.{slot}.0.0/16 via 10.{slot}.255.1 dev modelsvc{slot} onlink",
+    "ip route fe80::/64 dev modelsvc{slot} proto kernel metric 256 pref medium",
 )
 
 
