@@ -127,8 +127,7 @@ def forgets_what_failed(seen: Situation) -> Plan | None:
         is_retried = seen.orders.retry not in {"", entry.retried}
         if entry.name != seen.desired or is_retried:
             message = f"Forgetting that revision {entry.name} failed."
-            verdict = Verdict.PROMOTED if entry.promotion else Verdict.UNDECIDED
-            return Plan(Phase.WAITING, message, Judge(entry.name, verdict))
+            return Plan(Phase.WAITING, message, Judge(entry.name, Verdict.UNDECIDED))
     return None
 
 

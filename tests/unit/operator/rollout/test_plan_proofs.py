@@ -106,6 +106,8 @@ def test_a_failed_revision_goes_and_the_stable_one_is_held() -> None:
 def test_a_failure_is_forgotten_when_the_spec_goes_elsewhere_or_another_try_is_ordered() -> None:
     elsewhere = saw(STABLE, FAILED, a=up(3), b=up(0), desired="a")
     assert decide(elsewhere).ledger == Judge("b", Verdict.UNDECIDED)
+    given_up = replace(FAILED, promotion=2)  # it was promoted once, which is no news now
+    assert decide(saw(STABLE, given_up, a=up(3), b=up(0), desired="a")).ledger == Judge("b", Verdict.UNDECIDED)
     retried = saw(STABLE, FAILED, a=up(3), b=up(0), orders=Orders(retry="1"))
     assert decide(retried).ledger == Judge("b", Verdict.UNDECIDED)
     again = saw(STABLE, replace(FAILED, retried="1"), a=up(3), b=up(0), orders=Orders(retry="1"))
