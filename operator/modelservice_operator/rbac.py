@@ -97,8 +97,7 @@ def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
         ),
         Rule("The ConfigMap that pins the digest of a model.", (resources.CONFIG_MAPS,), _KEEP),
         Rule(
-            "The Services in front of the pods; to delete one is the right that taking it over asks for, and that of a "
-            "revision goes when it is evaluated.",
+            "The Services in front of the pods; deleted are those of evaluations, and taking over asks for the right.",
             (resources.SERVICES,),
             _KEEP,
         ),
