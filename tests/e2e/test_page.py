@@ -119,7 +119,7 @@ def test_a_page_comes_by_the_services_own_route_and_all_of_it_goes_with_the_serv
         assert share("5m") < TOO_MANY < share("1h")
         ready = f'modelservice_replicas_ready{{namespace="{NAMESPACE}", name="paged"}}'
         until(lambda: stack.value(ready) == 2, "the operator tells of it", details=stack.log)
-        until(lambda: pages("other"), "the other's people are told", details=stack.log)
+        until(lambda: pages("other"), "the other's people are told", patience=120, details=stack.log)
         assert "paged" not in hook.told
 
         with client.load("paged", perceptron.inputs[:1]) as load:
