@@ -153,8 +153,8 @@ bench-server: $(VENV)/.test ## Our model server beside six others; the first tim
 	@$(BIN)/python bench/server
 
 .PHONY: bench-alerts
-bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, and how exact error budgets are, over histories.
-	@$(BIN)/python bench/alerts
+bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, how exact budgets are, and whether dashboards show all.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/alerts $(ARGS)
 
 # -- the demo
 

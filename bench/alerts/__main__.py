@@ -1,10 +1,13 @@
 """`make bench-alerts`: how soon the alerts of a service come and go, and how exact its error budget is.
 
-    python bench/alerts [--histories 10]
+    python bench/alerts [alerts|dashboards|all] [--histories 10] [--seconds 240] [--picture docs/dashboard.svg]
 
 The rules that the operator makes are run by Prometheus' own engine (promtool, 3.x and Debian 12's 2.42) over histories
 of a service: outages at ten targets, quiet days, all kinds of trouble, and random days with pods that restart, come and
 go. No number depends on the machine.
+
+Then models are asked for some minutes while a real Prometheus watches them (live.py), and every panel of the chart's
+dashboards is asked for what it shows.
 
 Progress goes to stderr; the last line of stdout is one JSON object, the worst over both versions.
 """
@@ -14,20 +17,40 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import histories
+import picture
 import promtool
+import shown
 from firing import paged, told
 from stories import OUTAGES, groups, loud, quiet
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 def main(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything and return the numbers."""
+    """Measure what was asked for and return the numbers."""
+    found: dict[str, Any] = {}
+    if options.part in ("alerts", "all"):
+        found |= alerts(options)
+    if options.part in ("dashboards", "all"):
+        found |= dashboards(options)
+    return found
+
+
+def dashboards(options: argparse.Namespace) -> dict[str, int]:
+    """Return how many panels there are and how many show nothing, and draw the dashboard of the model."""
+    counts, found = shown.measured(options.seconds)
+    if options.picture:
+        of_model = [each for each in found if each.panel.dashboard == "modelservice"]
+        rows = [row for row in dict.fromkeys(each.panel.row for each in of_model) if row not in shown.OF_OTHERS]
+        options.picture.write_text(picture.picture("ModelService / Model: ml / nlp", of_model, rows))
+    return counts
+
+
+def alerts(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what becomes of the histories."""
     programs = {promtool.version_of(each): each for each in (promtool.newest(), promtool.of_debian()) if each}
     found = [measured(version, program, options.histories) for version, program in programs.items()]
     worst = {key: max(each[key] for each in found) for key in found[0]}
@@ -79,5 +102,10 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="bench/alerts", description=__doc__)
+    parser.add_argument(
+        "part", nargs="?", choices=["alerts", "dashboards", "all"], default="all", help="what to measure"
+    )
+    parser.add_argument("--seconds", type=int, default=240, help="for how long models are asked, at least")
+    parser.add_argument("--picture", type=Path, help="draw the dashboard of a model into this file")
     parser.add_argument("--histories", type=int, default=10, help="how many random histories of three days")
     print(json.dumps(main(parser.parse_args())))

@@ -42,10 +42,19 @@ class Answered:
     answers: list[list[Series]]
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be seen; in a table, in one of its columns."""
-        seen = [any(points for _, points in answer) for answer in self.answers]
-        return not (all(seen) if self.panel.body["type"] == "table" else any(seen))
+    def shows(self) -> bool:
+        """Whether there is something to be seen; in a table, in each of its columns."""
+        is_table = self.panel.body["type"] == "table"
+        return not self.unanswered if is_table else len(self.unanswered) < len(self.answers)
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The questions that nothing answers."""
+        return [
+            query
+            for query, answer in zip(self.panel.queries, self.answers, strict=True)
+            if not any(points for _, points in answer)
+        ]
 
 
 def panels(dashboard: Object) -> Iterator[Panel]:

@@ -14,13 +14,14 @@ from prometheus_client import REGISTRY, generate_latest
 import gpus
 from cluster import binaries
 from controlplane.chart import CHART, RELEASE, ROOT, Helm
-from controlplane.test_runtimes import Vllm
 from model_server import metrics as server
 from modelservice_operator.cli import KINDS
 from modelservice_operator.gauges import Gauges
 from panels import filled, panels
+from promtool import History, ask, newest
+from stories import durations, promising, requests, slo
 from stories import groups as rules_of
-from stories import promising, slo
+from vllm_metrics import Vllm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,6 +313,17 @@ def test_promtool_understands_every_query_of_the_dashboards(dashboards: list[Obj
     asked = [filled(query, chosen, 15, 15) for dashboard in dashboards for query in queries(dashboard)]
     rules = [{"record": f"query{number}", "expr": query} for number, query in enumerate(asked)]
     promtool(tmp_path, "check", "rules", "rules.yaml", rules={"groups": [{"name": "dashboards", "rules": rules}]})
+
+
+def test_panels_about_promises_are_answered_by_the_rules(dashboards: list[Object]) -> None:
+    hour = 3600
+    seen = requests(15, ((hour, 10),), ((hour, 0.01),)) | durations(15, ((hour, 10),), ((hour, 9.9),), bound=0.3)
+    rules = rules_of(promising(slo=slo(threshold="300ms")))
+    found = [panel for each in dashboards for panel in panels(each) if "slo:" in panel.queries[0]]
+    assert len(found) >= 6
+    chosen = {"namespace": "ml", "name": "m"}
+    asked = [(filled(query, chosen, 15, 15), hour) for panel in found for query in panel.queries]
+    assert all(ask(newest(), rules, History(seen, hour), asked))
 
 
 def test_the_chart_leaves_out_rows_whose_source_may_be_missing_until_they_are_asked_for(

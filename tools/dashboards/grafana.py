@@ -167,7 +167,7 @@ def heat_map(title: str, description: str, unit: str, expr: str, *, width: int =
 
 def states(title: str, description: str, *queries: Query, width: int = 8, nothing: str = "") -> Panel:
     """Return what holds (1) and what does not (0), over time."""
-    words = {"1": {"text": "yes", "color": "green", "index": 0}, "0": {"text": "no", "color": "orange", "index": 1}}
+    words = {"1": {"text": "yes", "color": "blue", "index": 0}, "0": {"text": "no", "color": "#c7d0d9", "index": 1}}
     return Panel(
         type="state-timeline",
         title=title,

@@ -37,13 +37,13 @@ def test_answers_of_a_moment_and_of_a_time_are_read_alike_and_nan_is_nothing() -
     assert points == [(2.0, 3.0)]
 
 
-def test_a_panel_is_empty_where_no_question_is_answered_and_a_table_where_one_is_not() -> None:
-    assert Answered(panel(), [[], []]).is_empty
-    assert not Answered(panel(), [[], some(0)]).is_empty
-    assert Answered(panel("table"), [[], some(0)]).is_empty
-    assert not Answered(panel("table"), [some(1), some(0)]).is_empty
+def test_a_panel_shows_something_where_a_question_is_answered_and_a_table_where_all_are() -> None:
+    assert not Answered(panel(), [[], []]).shows
+    assert Answered(panel(), [[], some(0)]).shows
+    assert not Answered(panel("table"), [[], some(0)]).shows
+    assert Answered(panel("table"), [some(1), some(0)]).shows
     [(labels, points)] = series({"result": [{"metric": {}, "values": [[1, "NaN"]]}]})
-    assert Answered(panel(), [[(labels, points)], []]).is_empty
+    assert not Answered(panel(), [[(labels, points)], []]).shows
 
 
 def test_an_exporter_of_gpus_names_the_pods() -> None:

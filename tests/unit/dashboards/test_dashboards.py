@@ -1,4 +1,4 @@
-"""The dashboards keep the rules of Grafana's dashboard-linter, and some of their own.
+"""The dashboards keep the rules of Grafana's dashboard-linter, but for job and instance, and some of their own.
 
 That what they ask is PromQL about series that exist is tested with promtool (tests/controlplane), that it is answered
 by `make bench-alerts`.

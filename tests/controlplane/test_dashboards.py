@@ -1,0 +1,16 @@
+"""Every panel of the chart's dashboards shows something while models are asked. Three minutes; see bench/alerts."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import shown
+
+
+@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="takes minutes: make test-full")
+def test_no_panel_is_empty_under_load() -> None:
+    counts, _ = shown.measured(180)
+    assert counts["panels"] >= 20
+    assert (counts["empty_panels"], counts["empty_panels_of_others"]) == (0, 0)
