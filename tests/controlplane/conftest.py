@@ -6,6 +6,7 @@ made for each file anew. The namespaces are never deleted (nobody would finish t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -125,3 +126,28 @@ def install_crd(plane: ControlPlane) -> None:
 def until_served(kubectl: Kubectl) -> None:
     """Wait until every definition is served. `kubectl wait` fails at once where one has no status yet."""
     until(lambda: kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=5s"), "kinds are served")
+
+
+def remove_definition(kubectl: Kubectl, name: str) -> None:
+    """Delete a definition, if it is there, with all that is defined by it."""
+    kubectl("delete", "crd", name, "--ignore-not-found", "--wait=false")
+    until_gone(kubectl, name)
+
+
+def until_gone(kubectl: Kubectl, name: str) -> None:
+    """Wait until a definition that was deleted is gone.
+
+    The API server's finalizer may stumble over its own note in the status. Then it looks again after five minutes, or
+    as soon as anything else changes (crd_finalizer.go of 1.35: a conflict is expected to come with an event).
+    """
+    changes = itertools.count()
+
+    def is_gone() -> bool:
+        try:
+            kubectl("wait", "--for=delete", f"crd/{name}", "--timeout=5s")
+        except AssertionError:
+            kubectl("annotate", "--overwrite", "crd", name, f"look={next(changes)}")
+            raise
+        return True
+
+    until(is_gone, f"{name} is gone")

@@ -12,7 +12,7 @@ import yaml
 
 from cluster.controlplane import ControlPlane
 from controlplane.chart import CHART, CRD, RELEASE, ROOT, Helm
-from controlplane.conftest import kubectl_of, until_served
+from controlplane.conftest import kubectl_of, remove_definition, until_gone, until_served
 from modelservice_operator import config, names, rbac
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def helm(plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, request: pytest.
     yield helm
     if helm("list", "--all-namespaces", "--short"):
         helm("uninstall", RELEASE, "--namespace=operators")
-    kubectl("delete", "crd", CRD, "--ignore-not-found")
+    remove_definition(kubectl, CRD)
 
 
 def install(helm: Helm, *options: str) -> str:
@@ -296,7 +296,7 @@ def test_an_upgrade_brings_a_new_crd(helm: Helm, kubectl: Kubectl) -> None:
 def test_the_crd_goes_where_that_was_asked_for(helm: Helm, kubectl: Kubectl) -> None:
     install(helm, "--set=crds.keep=false")
     helm("uninstall", RELEASE, "--namespace=operators")
-    kubectl("wait", "--for=delete", f"crd/{CRD}", "--timeout=60s")
+    until_gone(kubectl, CRD)
 
 
 def test_the_pod_is_admitted_where_only_restricted_pods_are(helm: Helm, kubectl: Kubectl) -> None:

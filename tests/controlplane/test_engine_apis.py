@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cluster.access import Access
+from controlplane.conftest import remove_definition, until_gone
 from modelservice_operator.engine import apis
 from modelservice_operator.engine.apis import OptionalApis
 from modelservice_operator.kube.backoff import Backoff
@@ -79,7 +80,7 @@ def definition(kubectl: Kubectl) -> Iterator[Callable[[], None]]:
         kubectl("create", "--filename=-", stdin=body)
 
     yield install
-    kubectl("delete", "crd", str(WIDGETS), "--ignore-not-found")
+    remove_definition(kubectl, str(WIDGETS))
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ async def test_an_api_is_followed_from_its_definition_to_its_end(
             await eventually(lambda: not found.why_not(WIDGETS, namespace))
             await asyncio.to_thread(kubectl, "create", "--filename=-", stdin=widget(namespace, name))
             await eventually(lambda wanted=name: store.objects == {wanted})
-            await asyncio.to_thread(kubectl, "delete", "crd", str(WIDGETS))
+            await asyncio.to_thread(remove_definition, kubectl, str(WIDGETS))
             await eventually(lambda: found.why_not(WIDGETS, namespace) == NOT_SERVED and not store.objects)
 
 
@@ -157,7 +158,7 @@ async def test_an_api_on_its_way_out_takes_no_objects_and_cannot_be_used(
         await asyncio.to_thread(
             kubectl, f"--namespace={namespace}", "patch", str(WIDGETS), "held", "--type=merge", free
         )
-        await asyncio.to_thread(kubectl, "wait", "--for=delete", f"crd/{WIDGETS}")
+        await asyncio.to_thread(until_gone, kubectl, str(WIDGETS))
 
 
 async def test_who_may_not_watch_definitions_asks_now_and_then(
@@ -173,7 +174,7 @@ async def test_who_may_not_watch_definitions_asks_now_and_then(
         await asyncio.to_thread(definition)
         await asyncio.to_thread(grant, kubectl, namespace)
         await eventually(lambda: not found.why_not(WIDGETS, namespace))
-        await asyncio.to_thread(kubectl, "delete", "crd", str(WIDGETS))
+        await asyncio.to_thread(remove_definition, kubectl, str(WIDGETS))
         await eventually(lambda: found.why_not(WIDGETS, namespace) == NOT_SERVED)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import promtool
 from cluster.definitions import definition
+from controlplane.conftest import remove_definition
 from controlplane.test_service_monitors import World, world
 from waiting import until
 
@@ -34,7 +35,7 @@ def ruled(world: World) -> Iterator[World]:
     world.kubectl("apply", "--server-side", f"--filename={definition('prometheusrules', 'monitoring.coreos.com')}")
     until(lambda: f"apis: {KIND} can be used" in world.operator.log.read_text(), "the operator knows of the API")
     yield world
-    world.kubectl("delete", "crd", KIND, "--timeout=30s")
+    remove_definition(world.kubectl, KIND)
 
 
 def rules(world: World) -> dict[str, Object]:

@@ -15,7 +15,7 @@ import yaml
 
 from cluster import binaries, ports
 from cluster.definitions import definition
-from controlplane.conftest import kubectl_of
+from controlplane.conftest import kubectl_of, remove_definition
 from controlplane.operator_process import OperatorProcess
 from waiting import until
 
@@ -78,7 +78,7 @@ class World:
 
     def remove_api(self) -> None:
         """Returns once the definition is gone, which waits for all that is defined by it."""
-        self.kubectl("delete", "crd", KIND, "--timeout=30s")
+        remove_definition(self.kubectl, KIND)
         until(lambda: self.told() == "cannot be used: the cluster does not serve it", "the operator knows of the loss")
 
     def told(self) -> str:
@@ -128,7 +128,7 @@ def world(plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
     yield World(kubectl, operator)
     assert operator.stop() == 0
     kubectl("delete", "modelservices", "--all")
-    kubectl("delete", "crd", KIND, "--ignore-not-found")
+    remove_definition(kubectl, KIND)
 
 
 def test_the_api_is_used_when_it_appears_and_left_alone_when_it_vanishes(world: World) -> None:
