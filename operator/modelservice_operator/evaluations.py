@@ -65,10 +65,10 @@ class Evaluations:
         if not revision or seen.spec is None:
             return
         entry = seen.situation.known(revision)
-        place = (seen.namespace, seen.name)
-        await self._applier.ensure(seen.service, revision_service(*place, entry), children.services.get(revision))
+        what = (seen.namespace, seen.name, seen.spec, entry)
+        await self._applier.ensure(seen.service, revision_service(*what), children.services.get(revision))
         if names.evaluation(revision) not in children.jobs:
-            await self._applier.ensure(seen.service, evaluation_job(*place, seen.spec, entry, self._config), None)
+            await self._applier.ensure(seen.service, evaluation_job(*what, self._config), None)
 
     def again(self, children: Children) -> timedelta | None:
         """Return when an evaluation that came to no verdict is to be tried again."""

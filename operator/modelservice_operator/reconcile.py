@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelservice_operator import events, names
+from modelservice_operator import events
 from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.budgets import Budgets
@@ -46,7 +46,7 @@ from modelservice_operator.readings import Readings
 from modelservice_operator.render import children as render
 from modelservice_operator.render.disruption_budget import disruption_budget
 from modelservice_operator.render.network_policy import network_policy
-from modelservice_operator.render.pod import speaks_tls
+from modelservice_operator.render.pod import serving_port, speaks_tls
 from modelservice_operator.report import changes, says, status
 from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Plan, Record
 from modelservice_operator.rollout.ledger import decided, notes
@@ -281,7 +281,9 @@ class Reconciler:
         """Tell whether it is only now ours. One that is handed over serves others' pods until ours may take traffic."""
         assert seen.spec is not None  # noqa: S101 - there is no plan without a spec
         stable = seen.situation.stable
-        port = (_serving_port(stable) if stable else None) or seen.spec.runtime.port
+        port = seen.spec.runtime.port
+        if stable is not None:  # the Service's port is that of the revision's server while that is stable
+            port = serving_port(stable.template, default=port)
         https = speaks_tls(stable.template) if stable else seen.spec.security.tls is not None
         port_name = await self._takeover.port_name(seen, port, plan.traffic)
         manifest = render.service(
@@ -470,12 +472,3 @@ def _from_deployment(seen: Seen, name: str) -> Entry:
     known = seen.desired if seen.desired is not None and seen.desired.name == name else None
     template = seen.children.deployments[name]["spec"]["template"]
     return Entry(name, seen.situation.next_sequence, spec=known.spec if known else {}, template=template)
-
-
-def _serving_port(entry: Entry) -> int | None:
-    """Return the port of the revision's server, which is the Service's port while the revision is stable."""
-    for container in entry.template["spec"]["containers"]:
-        for port in container.get("ports") or ():
-            if port.get("name") == names.HTTP_PORT:
-                return int(port["containerPort"])
-    return None

@@ -11,7 +11,7 @@ from modelservice_operator.api.reasons import ConditionType, Reason
 from modelservice_operator.api.status import Role
 from modelservice_operator.observe import Problem
 from modelservice_operator.rollout.decision import Phase, Plan
-from modelservice_operator.rollout.gates import DATASET, gates
+from modelservice_operator.rollout.gates import gates
 from modelservice_operator.rollout.history import history
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict
 
@@ -225,7 +225,7 @@ def _rollout(situation: Situation, plan: Plan) -> Body:
     """Return how far the desired revision has come, and what it must reach."""
     entry, stable, terms = situation.known(situation.desired), situation.stable, situation.evaluation
     found = situation.evaluated.get(entry.name)
-    measured = entry.measured or ({**found.scores, DATASET: found.digest} if found is not None else {})
+    measured = entry.measured or (found.measured if found is not None else {})
     judged = gates(terms, measured, stable.measured if stable is not None else {}) if terms is not None else ()
     return {
         "phase": plan.phase.value,

@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster import binaries, ports
-from cluster.controlplane import ControlPlane
-from controlplane.conftest import install_crd, kubectl_of
+from cluster import binaries
 from controlplane.kubelet import Kubelet, crashing, ended, serving
-from controlplane.operator_process import OperatorProcess
-from controlplane.services import Services
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Kubectl = Callable[..., str]
+    from cluster.controlplane import ControlPlane
+    from controlplane.services import Services
+
     Object = dict[str, Any]
 
 REVISION = "modelservice.dev/revision"
@@ -38,47 +36,10 @@ OLD, NEW = {"uri": "file:///models/m"}, {"uri": "file:///models/m2"}
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("rollouts") / "cluster", controllers=True) as plane:
-        install_crd(plane)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def kubectl(plane: ControlPlane) -> Kubectl:
-    return kubectl_of(plane)
-
-
-@pytest.fixture(scope="module")
-def operator(
-    plane: ControlPlane, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
-    operator = OperatorProcess(kubectl, plane.kubeconfig, tmp_path_factory.mktemp("process"), ports.free(1)[0])
-    operator.start()
-    yield operator
-    assert operator.stop() == 0
-
-
-@pytest.fixture(scope="module")
 def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
+    """Its only node, which two devices fill."""
     with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "2"}).running() as kubelet:
         yield kubelet
-
-
-@pytest.fixture
-def services(
-    kubectl: Kubectl, operator: OperatorProcess, kubelet: Kubelet, request: pytest.FixtureRequest
-) -> Iterator[Services]:
-    del operator
-    kubelet.state_of = lambda _: serving()
-    namespace = f"test-{abs(hash(request.node.name)) % 10**8}"
-    kubectl("create", "namespace", namespace)
-    until(
-        lambda: kubectl("get", "serviceaccounts", f"--namespace={namespace}", "-o", "name"), "the namespace is usable"
-    )
-    services = Services(kubectl, namespace)
-    yield services
-    services.kubectl("delete", "modelservices", "--all")  # the next test needs the node's devices
 
 
 def scores(**metrics: str) -> str:

@@ -17,6 +17,7 @@ from modelservice_operator.render.pod import (
     credentials,
     server_image,
     serving_port,
+    source_claim,
     speaks_tls,
 )
 
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 _TAKES_SECONDS = 900  # the evaluation itself gives up after ten minutes, with a sentence
+_DIRECTORIES = {"source": SOURCE_DIRECTORY, "tokens": TOKENS_DIRECTORY, "tls": TLS_DIRECTORY}
 _RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 
-def revision_service(namespace: str, service: str, entry: Entry) -> Body:
+def revision_service(namespace: str, service: str, spec: ModelServiceSpec, entry: Entry) -> Body:
     """Return the Service that has the ready pods of one revision."""
     labels = {names.NAME: service, names.REVISION: entry.name}
     return {
@@ -44,7 +46,7 @@ def revision_service(namespace: str, service: str, entry: Entry) -> Body:
             "ports": [
                 {
                     "name": names.HTTP_PORT,
-                    "port": serving_port(entry.template),
+                    "port": serving_port(entry.template, spec.runtime.port),
                     "targetPort": names.HTTP_PORT,
                     "protocol": "TCP",
                 }
@@ -91,15 +93,16 @@ def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entr
     evaluation = spec.evaluation
     assert evaluation is not None  # noqa: S101 - as above
     dataset, has_tls = evaluation.dataset, speaks_tls(entry.template)
-    scheme = "https" if has_tls else "http"
+    scheme, port = "https" if has_tls else "http", serving_port(entry.template, spec.runtime.port)
+    volumes = _volumes(evaluation, entry)
     arguments = [
         "evaluate",
         dataset.uri,
-        f"--url={scheme}://{entry.name}.{namespace}.svc:{serving_port(entry.template)}",
+        f"--url={scheme}://{entry.name}.{namespace}.svc:{port}",
         f"--model={spec.model.name or service}",
         f"--metrics={','.join(metric.name for metric in evaluation.metrics)}",
         *([f"--digest={dataset.digest}"] if dataset.digest else []),
-        *([f"--tokens-dir={TOKENS_DIRECTORY}"] if _has_volume(entry, "tokens") else []),
+        *([f"--tokens-dir={TOKENS_DIRECTORY}"] if any(volume["name"] == "tokens" for volume in volumes) else []),
         *([f"--server-cert={TLS_DIRECTORY}/tls.crt"] if has_tls else []),
     ]
     resources = evaluation.resources.model_dump(mode="json", exclude_defaults=True) or _RESOURCES
@@ -114,13 +117,11 @@ def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entr
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             TMP_MOUNT,
-            *([{"name": "source", "mountPath": SOURCE_DIRECTORY, "readOnly": True}] if _claim(evaluation) else []),
             *(
-                [{"name": "tokens", "mountPath": TOKENS_DIRECTORY, "readOnly": True}]
-                if _has_volume(entry, "tokens")
-                else []
+                {"name": volume["name"], "mountPath": _DIRECTORIES[volume["name"]], "readOnly": True}
+                for volume in volumes
+                if volume["name"] in _DIRECTORIES
             ),
-            *([{"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True}] if has_tls else []),
         ],
     }
 
@@ -128,7 +129,7 @@ def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entr
 def _volumes(evaluation: Evaluation, entry: Entry) -> list[Body]:
     """Return what is mounted; of the server's Secret its certificate alone, never the key."""
     volumes: list[Body] = [{"name": "tmp", "emptyDir": {}}]
-    if claim := _claim(evaluation):
+    if claim := source_claim(evaluation.dataset.uri):
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
     for volume in entry.template["spec"].get("volumes") or ():
         if volume["name"] == "tokens":
@@ -137,12 +138,3 @@ def _volumes(evaluation: Evaluation, entry: Entry) -> list[Body]:
             certificate = {"items": [{"key": "tls.crt", "path": "tls.crt"}]}
             volumes.append({"name": "tls", "secret": volume["secret"] | certificate})
     return volumes
-
-
-def _has_volume(entry: Entry, name: str) -> bool:
-    return any(volume["name"] == name for volume in entry.template["spec"].get("volumes") or ())
-
-
-def _claim(evaluation: Evaluation) -> str:
-    scheme, _, rest = evaluation.dataset.uri.partition("://")
-    return rest.split("/", 1)[0] if scheme == "pvc" else ""

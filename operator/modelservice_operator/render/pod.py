@@ -85,10 +85,10 @@ def metrics_path(spec: ModelServiceSpec) -> str:
     return spec.runtime.metrics_path if spec.runtime.name is RuntimeName.CUSTOM else "/metrics"
 
 
-def serving_port(template: Mapping[str, Any]) -> int:
-    """Return the port of the server of pods of a rendered template."""
+def serving_port(template: Mapping[str, Any], default: int) -> int:
+    """Return the port of the server of pods of a rendered template, `default` where they declare none."""
     ports = (port for container in template["spec"]["containers"] for port in container.get("ports") or ())
-    return next(int(port["containerPort"]) for port in ports if port.get("name") == names.HTTP_PORT)
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == names.HTTP_PORT), default)
 
 
 def speaks_tls(template: Mapping[str, Any]) -> bool:
@@ -319,12 +319,17 @@ def _grace_seconds(spec: ModelServiceSpec) -> int:
 _MODEL_MOUNT: Body = {"name": "model", "mountPath": MODEL_DIRECTORY}
 TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
 _SHM_MOUNT: Body = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - as above
-_PVC = "pvc://"
 
 
 def _is_fetched(spec: ModelServiceSpec) -> bool:
     """A model in the image of another server is where the user put it; only that container could see it."""
     return spec.runtime.name is RuntimeName.TORCH or not spec.model.uri.startswith("file:")
+
+
+def source_claim(uri: str) -> str:
+    """Return the claim that a uri names; empty for one of another kind."""
+    scheme, _, place = uri.partition("://")
+    return place.split("/", 1)[0] if scheme == "pvc" else ""
 
 
 def _volumes(spec: ModelServiceSpec) -> list[Body]:
@@ -333,8 +338,7 @@ def _volumes(spec: ModelServiceSpec) -> list[Body]:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     if _is_fetched(spec):
         volumes.append({"name": "model", "emptyDir": {}})
-    if spec.model.uri.startswith(_PVC):
-        claim = spec.model.uri.removeprefix(_PVC).split("/", 1)[0]
+    if claim := source_claim(spec.model.uri):
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
     if spec.model.cache_claim_ref is not None:
         claim = spec.model.cache_claim_ref.name
@@ -355,8 +359,8 @@ def _secret(volume: str, reference: SecretReference) -> Body:
 
 
 def _source_mounts(spec: ModelServiceSpec) -> list[Body]:
-    is_claim = spec.model.uri.startswith(_PVC)
-    return [{"name": "source", "mountPath": SOURCE_DIRECTORY, "readOnly": True}] if is_claim else []
+    mount = {"name": "source", "mountPath": SOURCE_DIRECTORY, "readOnly": True}
+    return [mount] if source_claim(spec.model.uri) else []
 
 
 def _ca_mounts(spec: ModelServiceSpec) -> list[Body]:

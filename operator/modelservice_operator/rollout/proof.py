@@ -33,7 +33,7 @@ def evaluate(seen: Situation, entry: Entry, replicas: dict[str, int], traffic: t
         message = f"Revision {entry.name} is evaluated as soon as a replica is wanted."
         return Plan(Phase.WAITING, message, None, replicas, traffic)
     found, stable = seen.evaluated.get(entry.name), seen.stable
-    measured = {} if found is None else {**found.scores, DATASET: found.digest}
+    measured = found.measured if found is not None else {}
     judged = gates.gates(terms, measured, stable.measured if stable is not None else {})
     if found is None or any(gate.verdict is GateVerdict.PENDING for gate in judged):
         words = found.problem if found is not None else ""

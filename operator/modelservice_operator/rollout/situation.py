@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.api.types import Rollout
 from modelservice_operator.names import FETCH
+from modelservice_operator.rollout.gates import DATASET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +117,11 @@ class Evaluated:
     scores: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""  # of the dataset
     problem: str = ""
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """The scores and what they were measured on, as the ledger keeps them; empty where there are none."""
+        return {**self.scores, DATASET: self.digest} if self.scores else {}
 
 
 @dataclass(frozen=True, slots=True)
