@@ -11,13 +11,19 @@ from cluster.progress import say
 
 def advertise(kubeconfig: Path, wanted: str) -> None:
     """Let every node claim `DOMAIN/RESOURCE=COUNT`; the kubelet keeps it when it reports its own status."""
-    resource, _, count = wanted.partition("=")
-    if "/" not in resource or not count.isdigit():
-        raise ClusterError(f'"{wanted}" is not of the form DOMAIN/RESOURCE=COUNT, such as nvidia.com/gpu=4.')
+    resource, count = read(wanted)
     kubectl = [str(binaries.path("kubectl")), f"--kubeconfig={kubeconfig}"]
     for node in _answer([*kubectl, "get", "nodes", "--output=name"]).split():
         _answer([*kubectl, "patch", node, "--subresource=status", "--type=json", f"--patch={patch(resource, count)}"])
         say(f"{node} claims {count} {resource}")
+
+
+def read(wanted: str) -> tuple[str, str]:
+    """Take `DOMAIN/RESOURCE=COUNT` apart."""
+    resource, _, count = wanted.partition("=")
+    if "/" not in resource or not count.isdigit():
+        raise ClusterError(f'"{wanted}" is not of the form DOMAIN/RESOURCE=COUNT, such as nvidia.com/gpu=4.')
+    return resource, count
 
 
 def patch(resource: str, count: str) -> str:

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster import binaries, drivers, home, processes, supervisor
+from cluster import binaries, drivers, home, kwok, processes, supervisor
+from cluster.access import Access
 from cluster.advertise import advertise as advertise_resource
+from cluster.advertise import read as advertised
+from cluster.api import Api
 from cluster.errors import ClusterError
 from cluster.home import Home
 from cluster.node import Node
@@ -94,6 +97,15 @@ def advertise(options: argparse.Namespace) -> None:
     advertise_resource(where.kubeconfig, options.resource)
 
 
+def add_node(options: argparse.Namespace) -> None:
+    """Add a node to a cluster of profile kwok: add-node n1 nvidia.com/gpu=8."""
+    where, driver = _existing(options.name)
+    if driver != "kwok":
+        raise ClusterError(f'The cluster "{where.name}" is {driver}; nodes are added where the profile is kwok.')
+    devices = dict(advertised(each) for each in options.devices)
+    Api(Access.read(where.kubeconfig)).create("/api/v1/nodes", kwok.node(options.node, devices))
+
+
 def nsenter(options: argparse.Namespace) -> None:
     """Run a command in the node's network, with this machine's files: nsenter -- curl http://10.97.64.5:8080/."""
     where, driver = _existing(options.name)
@@ -128,9 +140,9 @@ def supervise(options: argparse.Namespace) -> None:
 
 
 def _driver(options: argparse.Namespace) -> str:
-    """Return the driver that `up` is to use; a control plane is always one of ours."""
-    if options.profile == "controlplane":
-        return "controlplane"
+    """Return the driver that `up` is to use; without real pods it is always ours."""
+    if options.profile != "node":
+        return str(options.profile)
     kind_works = options.driver == "auto" and drivers.docker_and_kind(os.environ)
     return drivers.choose(options.driver, os.environ, home.ROOT, docker_and_kind=kind_works)
 
@@ -183,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
 
     checks, starts = command(check), command(up)
     for kinds in (checks, starts):
-        kinds.add_argument("--profile", choices=("controlplane", "node"), default="node")
+        kinds.add_argument("--profile", choices=("controlplane", "kwok", "node"), default="node")
         kinds.add_argument(
             "--driver", choices=("auto", "node", "kind", "given"), default="auto", help="for profile node"
         )
@@ -192,6 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     command(status)
     command(load_image).add_argument("archive", type=Path)
     command(advertise).add_argument("resource", metavar="RESOURCE=COUNT")
+    adds = command(add_node)
+    adds.add_argument("node", metavar="NODE")
+    adds.add_argument("devices", nargs="*", metavar="RESOURCE=COUNT")
     command(nsenter).add_argument("command", nargs="+")
     command(env)
     command(bin_, named=False).add_argument("tool", choices=sorted(TOOLS))

@@ -1,4 +1,4 @@
-"""Profile `controlplane`: etcd and an API server on free loopback ports; no node, so no pod ever runs.
+"""Profiles `controlplane` and `kwok`: etcd and an API server on free loopback ports; nothing runs in pods.
 
 For tests: `with ControlPlane(directory) as plane: ...`.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cluster import access, binaries, components, ports, preflight, processes, waiting
+from cluster import access, binaries, components, kwok, ports, preflight, processes, waiting
 from cluster.access import Access
 from cluster.api import Api
 from cluster.drivers import Health, no_pods
@@ -29,12 +29,16 @@ class ControlPlane:
     """An etcd and an API server of our own, thrown away after use.
 
     `controllers` adds the controller manager and the scheduler. Without them nobody makes the `default` service
-    accounts, so the server then does not insist that a pod has one. `api_flags` are added to the server's command line.
+    accounts, so the server then does not insist that a pod has one. `kwok` adds kwok to these: every node that is
+    created comes up, and so do its pods. `api_flags` are added to the server's command line.
     """
 
-    def __init__(self, directory: Path, *, controllers: bool = False, api_flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, controllers: bool = False, kwok: bool = False, api_flags: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
-        self.controllers = controllers
+        self.controllers = controllers = controllers or kwok
+        self.kwok = kwok
         self.kubeconfig = directory / "kubeconfig"
         self._api_flags = (
             "--endpoint-reconciler-type=none",  # the service "kubernetes" cannot lead to a loopback address
@@ -87,7 +91,8 @@ class ControlPlane:
     @property
     def programs(self) -> tuple[str, ...]:
         """The programs that it is made of."""
-        return ("etcd", "kube-apiserver", *(FOR_CONTROLLERS if self.controllers else ()))
+        controllers = FOR_CONTROLLERS if self.controllers else ()
+        return ("etcd", "kube-apiserver", *controllers, *(("kwok",) if self.kwok else ()))
 
     def start(self, *, outlives_us: bool = False) -> None:
         """Start everything on empty data and return when the API server is ready.
@@ -111,6 +116,8 @@ class ControlPlane:
                 components.controller_manager(programs["kube-controller-manager"], self.settings, manager),
             )
             self._spawn("kube-scheduler", components.scheduler(programs["kube-scheduler"], scheduler))
+        if self.kwok:
+            self._spawn("kwok", kwok.command(programs["kwok"], self.kubeconfig))
 
     def pid(self, program: str) -> int:
         """The process of one of the programs."""
@@ -195,8 +202,8 @@ class ControlPlane:
 class ControlPlaneDriver:
     """The control plane as a cluster that lives on after the command that started it."""
 
-    def __init__(self, directory: Path, *, controllers: bool = False) -> None:
-        self._plane = ControlPlane(directory, controllers=controllers)
+    def __init__(self, directory: Path, *, controllers: bool = False, kwok: bool = False) -> None:
+        self._plane = ControlPlane(directory, controllers=controllers, kwok=kwok)
 
     def check(self) -> None:
         """Look for the programs."""
@@ -204,7 +211,7 @@ class ControlPlaneDriver:
 
     def up(self) -> None:
         """Start it."""
-        with step("starting etcd and the API server"):
+        with step(f"starting {', '.join(self._plane.programs)}"):
             self._plane.start(outlives_us=True)
 
     def health(self) -> Health:
@@ -214,11 +221,11 @@ class ControlPlaneDriver:
         except FileNotFoundError:
             return Health(ok=False, alive=False, lines=("the control plane never came up",))
         ready, alive = api.is_ready(), bool(processes.find(self._plane.directory))
-        said = f"control plane without a node, API server {api.url} {'is' if ready else 'is NOT'} ready"
+        said = f"control plane without real pods, API server {api.url} {'is' if ready else 'is NOT'} ready"
         return Health(ready, alive, (said,))
 
     def load_image(self, archive: Path) -> None:
-        """Refuse: no pod runs here."""
+        """Refuse: nothing runs in pods here."""
         raise no_pods(archive)
 
     def down(self) -> None:

@@ -57,6 +57,6 @@ def docker_and_kind(environment: Mapping[str, str]) -> bool:
 def no_pods(archive: Path) -> ClusterError:
     """Explain why an image cannot be loaded where no pod runs."""
     return ClusterError(
-        f"{archive} cannot be loaded: this cluster is a control plane without a node, so no pod will ever run in it. "
-        "`up --profile node` starts one with a node."
+        f"{archive} cannot be loaded: this cluster is a control plane, and no container ever runs in it. "
+        "`up --profile node` starts one with a real node."
     )

@@ -58,6 +58,8 @@ class Home:
         match name:
             case "controlplane":
                 return ControlPlaneDriver(self.directory, controllers=controllers)
+            case "kwok":
+                return ControlPlaneDriver(self.directory, kwok=True)
             case "node":
                 return Node(self.directory)
             case "kind":

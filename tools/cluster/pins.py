@@ -13,6 +13,7 @@ COREDNS = "v1.14.7"
 HELM = "v3.22.0"
 HELM_4 = "v4.3.1"
 KIND = "v0.33.0"
+KWOK = "v0.8.0"
 KUBE_SCORE = "v1.20.0"
 KSTATUS = "v1.2.3"  # of github.com/fluxcd/cli-utils: the library as Flux and Helm 4 have it
 GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
@@ -137,6 +138,14 @@ TOOLS: dict[str, Tool] = {
             asks=("version",),
             suits=lambda version: (1, 20, 0) <= version < (2, 0, 0),
             stamps={"main.version": KUBE_SCORE},
+        ),
+        Tool(
+            "kwok",
+            KWOK,
+            module="kwok",
+            package="sigs.k8s.io/kwok/cmd/kwok",
+            asks=("--version",),
+            suits=lambda version: (0, 8, 0) <= version < (1, 0, 0),
         ),
         _kubernetes("kubelet"),
         _kubernetes("kube-proxy"),

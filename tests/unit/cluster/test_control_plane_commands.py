@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster import components, ports
+from cluster import components, kwok, ports
 from cluster.components import Settings
 from cluster.controlplane import ControlPlane
 
@@ -36,6 +36,26 @@ def test_without_controllers_a_pod_needs_no_service_account(tmp_path: Path) -> N
     flag = "--disable-admission-plugins=ServiceAccount"
     assert flag in ControlPlane(tmp_path).settings.api_flags
     assert flag not in ControlPlane(tmp_path, controllers=True).settings.api_flags
+
+
+def test_kwok_needs_the_controllers_and_listens_nowhere(tmp_path: Path) -> None:
+    plane = ControlPlane(tmp_path, kwok=True)
+    assert plane.programs == ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
+    command = kwok.command(Path("/bin/kwok"), plane.kubeconfig)
+    assert "--node-port=0" in command
+    assert not any(flag.startswith("--server-address") for flag in command)
+
+
+def test_a_node_of_kwok_has_the_devices_that_it_is_given() -> None:
+    node = kwok.node("n1", {"nvidia.com/gpu": "8"}, {"pool": "a"})
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
+    assert node["metadata"]["labels"] == {"kubernetes.io/hostname": "n1", "pool": "a"}
+
+
+def test_the_times_of_a_pod_are_the_annotations_that_the_stages_read() -> None:
+    stages = Path(kwok.__file__).with_suffix(".yaml").read_text()
+    assert kwok.LOAD_TIME in stages
+    assert kwok.DRAIN_TIME in stages
 
 
 def test_ports_stay_the_same_over_a_restart(tmp_path: Path) -> None:
