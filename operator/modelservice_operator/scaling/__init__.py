@@ -1,0 +1,15 @@
+"""How many replicas a service needs, decided from what its pods tell. No I/O, no clock.
+
+policy     what an autoscaler of engine Builtin is told: target, bounds, delays
+schedule   bounds that change with the time of the day or of the week
+memory     what it has seen lately
+demand     how many requests are worked on at a time, with the queue told apart
+decide     the decision, with the rule that made it and a sentence
+"""
+
+from modelservice_operator.scaling.decide import Decision, Rule, decide
+from modelservice_operator.scaling.memory import Memory, Sample
+from modelservice_operator.scaling.policy import TARGET_SHARE, Policy
+from modelservice_operator.scaling.schedule import Schedule, ScheduleError
+
+__all__ = ["TARGET_SHARE", "Decision", "Memory", "Policy", "Rule", "Sample", "Schedule", "ScheduleError", "decide"]
