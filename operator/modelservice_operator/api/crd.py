@@ -19,7 +19,7 @@ HEADER = "# Generated from operator/modelservice_operator/api by `make crds`; do
 
 FIRST = ("description", "type", "enum", "default")
 
-LONGEST_LINE = 600  # of a field with fields of its own
+LONGEST_LINE = 1200  # of a field with fields of its own
 
 LARGEST = 2**31 - 1  # of what fits an int32: no bound worth telling
 

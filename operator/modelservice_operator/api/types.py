@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, StrictBool
 
@@ -39,6 +40,8 @@ _HF_URI = "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+(@[!-.0-~]+)?(/[!-~]*)
 _URI = rf"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*|{_S3_URI}|{_HF_URI})$"
 _METADATA_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
+_CRON = "^([0-9A-Z*,/#-]+ ){4}[0-9A-Z*,/#-]+$"
+
 Port = Annotated[int, Field(strict=True, ge=1, le=65535, json_schema_extra={"format": "int32"})]
 HttpPath = Annotated[str, Field(pattern=_HTTP_PATH, max_length=1024)]
 ObjectName = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, max_length=253)]
@@ -51,6 +54,13 @@ def _whole(least: int, most: int) -> Any:  # noqa: ANN401 - pydantic's Field is 
 
 def _every(test: Callable[[str], bool]) -> Callable[[Mapping[str, object]], bool]:
     return lambda mapping: all(test(key) for key in mapping)
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        return bool(re.match("[A-Za-z]", name)) and bool(ZoneInfo(name).key)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 NAMED_AS_KUBERNETES_NAMES_KEYS = Rule(
@@ -271,6 +281,9 @@ class RuntimeMetrics(Block):
 
     inter_token: Metric = ""
     """Histogram of how long each next token took, as above."""
+
+    inflight: Metric = ""
+    """Gauge of requests without an answer, for autoscaling."""
 
     rules: ClassVar = (
         Rule(
@@ -702,6 +715,102 @@ class Evaluation(Block):
     """What the evaluating pod asks for and may use."""
 
 
+class ScalingEngine(StrEnum):
+    """Who decides how many replicas there are."""
+
+    BUILTIN = "Builtin"
+    HPA = "HPA"
+    KEDA = "KEDA"
+
+
+Replicas = Annotated[int, _whole(0, 2**31 - 1)]
+
+
+class Schedule(Block):
+    """Bounds that begin at a time."""
+
+    cron: Annotated[
+        str,
+        Field(max_length=100),
+        Rule(
+            message="must be five fields as in cron, such as 30 7 * * MON-FRI",
+            cel=f'self.matches("{_CRON}")',
+            holds=lambda cron: re.fullmatch(_CRON, cron) is not None,
+        ),
+    ]
+    """When they begin: minute, hour, day of month, month, weekday."""
+
+    time_zone: Annotated[
+        str,
+        Field(max_length=64),
+        Rule(
+            message="must be a time zone of the IANA database, such as Europe/Berlin",
+            cel='timestamp("2000-01-01T00:00:00Z").getHours(self) >= 0',
+            holds=_is_time_zone,
+        ),
+    ] = "UTC"
+    """Time zone of cron."""
+
+    min_replicas: Replicas | None = None
+    """Fewest replicas from then on."""
+
+    max_replicas: Replicas | None = None
+    """Most replicas from then on."""
+
+
+class Autoscaling(Block):
+    """How the number of replicas follows the requests."""
+
+    engine: ScalingEngine = ScalingEngine.BUILTIN
+    """Who decides. `Builtin`: the operator itself, by the pods' own metrics."""
+
+    min_replicas: Replicas = 1
+    """Fewest replicas there may be."""
+
+    max_replicas: Annotated[int, _whole(1, 2**31 - 1)]
+    """Most replicas there may be."""
+
+    inflight_per_replica: Annotated[int, _whole(1, 2**31 - 1)] | None = None
+    """Requests without an answer that a replica is to have. Default: 0.7 of the saturation concurrency that the
+    evaluation measured."""
+
+    scale_down_delay: Annotated[Duration, between("0s", "24h")] = Duration.parse("5m")
+    """For how long fewer must have been enough."""
+
+    schedules: Annotated[tuple[Schedule, ...], Field(max_length=16)] = ()
+    """Other bounds; those that began last hold."""
+
+    rules: ClassVar = (
+        Rule(
+            message="minReplicas must not be above maxReplicas, in no schedule either",
+            cel="self.minReplicas <= self.maxReplicas && (!has(self.schedules) || self.schedules.all(it, "
+            "it.?minReplicas.orValue(self.minReplicas) <= it.?maxReplicas.orValue(self.maxReplicas)))",
+            holds=lambda scaling: all(low <= high for low, high in scaling.bounds),
+        ),
+        Rule(
+            message="minReplicas: 0 needs engine: KEDA; the others see no request where there is no pod",
+            cel='self.engine == "KEDA" || self.minReplicas > 0 && '
+            "(!has(self.schedules) || self.schedules.all(it, it.?minReplicas.orValue(1) > 0))",
+            holds=lambda scaling: scaling.engine is ScalingEngine.KEDA or all(low > 0 for low, _ in scaling.bounds),
+        ),
+    )
+
+    @property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """The usual bounds, then those of each schedule."""
+        usual = (self.min_replicas, self.max_replicas)
+        return (
+            usual,
+            *(
+                (
+                    usual[0] if it.min_replicas is None else it.min_replicas,
+                    usual[1] if it.max_replicas is None else it.max_replicas,
+                )
+                for it in self.schedules
+            ),
+        )
+
+
 class RolloutStep(Block):
     """A share of the requests, and how long it stays at it."""
 
@@ -974,9 +1083,12 @@ class ModelServiceSpec(Block):
     security: Security = Field(default_factory=Security)
     """Who may ask the model, and over what. Probes and metrics have a port of their own, without tokens or TLS."""
 
-    replicas: Annotated[int, _whole(0, 2**31 - 1)] | None = None
-    """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it. Default: the number that runs, 1
-    for a new ModelService."""
+    replicas: Replicas | None = None
+    """Number of pods. Leave it out where an autoscaler or `kubectl scale` writes it. Default: the number that runs; for
+    a new ModelService autoscaling.minReplicas, else 1."""
+
+    autoscaling: Autoscaling | None = None
+    """How the number of replicas follows the requests."""
 
     evaluation: Evaluation | None = None
     """How a new revision proves itself before it gets traffic."""

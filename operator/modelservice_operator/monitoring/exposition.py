@@ -53,13 +53,15 @@ class Snapshot:
 def snapshot(page: bytes, metrics: Metrics) -> Snapshot:
     """Return what a page tells, by what the server calls things; raises ExpositionError.
 
-    Where a server does not count requests, those in its histogram count. There are 0 failures until they have a series.
+    Where a server does not count requests, those in its histogram count, and none where it has no histogram either.
+    There are 0 failures until they have a series.
     """
     told = _told(page, metrics)
     latency, requests = _buckets(told, metrics.latency), _total(told, metrics.requests)
-    if requests is None and latency is None:
-        raise ExpositionError(f"it has no metric {_name(metrics.requests or metrics.latency)}")
     inflight = [_total(told, part) for part in metrics.inflight]
+    counts = metrics.requests or metrics.latency
+    if requests is None and latency is None and (counts or inflight == [None]):
+        raise ExpositionError(f"it has no metric {_name(counts or metrics.inflight[0])}")
     return Snapshot(
         requests=(latency or {}).get(math.inf, 0.0) if requests is None else requests,
         errors=None if requests is None or not metrics.errors else _total(told, metrics.errors) or 0.0,

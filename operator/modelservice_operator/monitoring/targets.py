@@ -41,7 +41,7 @@ def targets(spec: ModelServiceSpec, revisions: Iterable[Entry], pods: Iterable[B
         revision = pod["metadata"]["labels"].get(names.REVISION, "")
         place, metrics = pages.get(revision, ("", Metrics()))
         started, address = _started(pod), (pod.get("status") or {}).get("podIP")
-        if started and address and place and (metrics.requests or metrics.latency):
+        if started and address and place and (metrics.requests or metrics.latency or metrics.inflight):
             host = f"[{address}]" if ":" in address else address
             here = Pod(pod["metadata"]["name"], revision, started)
             found.append(Target(here, f"http://{host}:{place}", metrics))

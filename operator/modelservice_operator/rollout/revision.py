@@ -12,7 +12,7 @@ from modelservice_operator.api import ModelServiceSpec, canonical
 POD_SHAPING = frozenset(
     {"model", "precision", "serving", "explain", "accelerator", "resources", "startupTimeout", "podTemplate"}
 )
-LIVE = frozenset({"service", "replicas", "evaluation", "rollout", "monitoring"})
+LIVE = frozenset({"service", "replicas", "autoscaling", "evaluation", "rollout", "monitoring"})
 # Pod-shaping but for runtime.metrics and security.networkPolicy; live but for the thresholds of slo, up to which the
 # server counts exactly.
 MIXED = frozenset({"runtime", "security", "slo"})

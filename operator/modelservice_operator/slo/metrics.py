@@ -72,7 +72,8 @@ def metrics_of(spec: ModelServiceSpec, runtime: RuntimeName | None = None) -> Me
         case RuntimeName.VLLM:
             return VLLM
         case RuntimeName.CUSTOM:
-            return Metrics(**spec.runtime.metrics.model_dump()) if spec.runtime.metrics else Metrics()
+            given = spec.runtime.metrics.model_dump() if spec.runtime.metrics else {}
+            return Metrics(**given | {"inflight": (given["inflight"],) if given.get("inflight") else ()})
 
 
 def series(metric: str, selector: str, *more: str, suffix: str = "") -> str:

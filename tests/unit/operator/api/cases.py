@@ -142,6 +142,27 @@ VALID: dict[str, Spec] = {
             "env": [{"name": "a.b-c", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": True}}}]
         }
     ),
+    "replicas that follow the requests": spec(autoscaling={"maxReplicas": 4}),
+    "all about replicas": spec(
+        replicas=2,
+        autoscaling={"engine": "HPA", "minReplicas": 2, "maxReplicas": 8, "inflightPerReplica": 11}
+        | {
+            "scaleDownDelay": "10m",
+            "schedules": [
+                {"cron": "30 7 * * MON-FRI", "timeZone": "America/Argentina/Ushuaia", "minReplicas": 8},
+                {"cron": "0,30 */6 1-31/2 * 0", "maxReplicas": 2},
+                {"cron": "0 20 * * *"},
+            ],
+        },
+    ),
+    "no replicas while nobody asks": spec(
+        autoscaling={"engine": "KEDA", "minReplicas": 0, "maxReplicas": 1}
+        | {"schedules": [{"cron": "0 8 * * *", "minReplicas": 1}, {"cron": "0 20 * * *", "minReplicas": 0}]}
+    ),
+    "a custom server that tells what is in flight": spec(
+        runtime=CUSTOM | {"metricsPath": "/metrics", "metrics": {"inflight": 'requests{state="open"}'}},
+        autoscaling={"maxReplicas": 2},
+    ),
     "other resources": spec(resources={"limits": {"ephemeral-storage": "1.5e3", "hugepages-2Mi": "2Mi"}}),
 }
 
@@ -399,6 +420,33 @@ INVALID: dict[str, Invalid] = {
         spec(podTemplate={"metadata": {"labels": {"app": "a b"}}}), "spec.podTemplate.metadata.labels.app"
     ),
     "negative replicas": Invalid(spec(replicas=-1), "spec.replicas"),
+    "no most": Invalid(spec(autoscaling={}), "spec.autoscaling.maxReplicas"),
+    "fewer than the fewest": Invalid(
+        spec(autoscaling={"minReplicas": 3, "maxReplicas": 2}), "spec.autoscaling", "minReplicas must not be above max"
+    ),
+    "fewer than the fewest at times": Invalid(
+        spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 8 * * *", "minReplicas": 5}]}),
+        "spec.autoscaling",
+        "minReplicas must not be above maxReplicas, in no schedule either",
+    ),
+    "zero without a signal": Invalid(
+        spec(autoscaling={"minReplicas": 0, "maxReplicas": 2}), "spec.autoscaling", "minReplicas: 0 needs engine: KEDA"
+    ),
+    "zero without a signal at times": Invalid(
+        spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 8 * * *", "minReplicas": 0}]}),
+        "spec.autoscaling",
+        "minReplicas: 0 needs engine: KEDA",
+    ),
+    "seconds in a cron": Invalid(
+        spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 0 8 * * MON"}]}),
+        "spec.autoscaling.schedules[0].cron",
+        "must be five fields as in cron",
+    ),
+    "a time zone of no place": Invalid(
+        spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 8 * * *", "timeZone": "Europe/Atlantis"}]}),
+        "spec.autoscaling.schedules[0].timeZone",
+        "must be a time zone of the IANA database",
+    ),
     "a boolean in quotes": Invalid(spec(rollout={"paused": "yes"}), "spec.rollout.paused"),
     "a list for a block": Invalid(spec(serving=[]), "spec.serving"),
 }

@@ -72,8 +72,8 @@ def test_sentences_speak_yaml_and_quote_what_was_found(broken: dict[str, Any], s
 
 
 def test_a_field_of_a_later_version_is_named_not_ignored() -> None:
-    with pytest.raises(InvalidSpec, match=r"spec\.autoscaling: is no field that this version of the operator knows"):
-        parse(service(spec(autoscaling={"maxReplicas": 3})))
+    with pytest.raises(InvalidSpec, match=r"spec\.prefetching: is no field that this version of the operator knows"):
+        parse(service(spec(prefetching={"depth": 3})))
 
 
 def test_snake_case_is_not_yaml() -> None:
