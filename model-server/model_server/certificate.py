@@ -19,6 +19,8 @@ class Pair:
 
     context: ssl.SSLContext
     source: str
+    expires: float
+    """In Unix time: when the first of the certificate and those that vouch for it does."""
 
     def told(self) -> str:
         """Say where it is from."""
@@ -43,7 +45,14 @@ def read_pair(certificate: Path, key: Path) -> Pair:
             "fit each other; the key must not be encrypted."
         )
         raise ModelError(Reason.INVALID, message) from None
-    return Pair(context, str(certificate))
+    return Pair(context, str(certificate), _expires(certificate))
+
+
+def _expires(file: Path) -> float:
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415  # 8 MB that servers without TLS spare
+
+    shown = load_pem_x509_certificates(file.read_bytes())
+    return min(each.not_valid_after_utc.timestamp() for each in shown)
 
 
 def renewing_context(newest: Callable[[], Pair]) -> ssl.SSLContext:

@@ -34,6 +34,11 @@ class Door:
             if each is not None:
                 each.look(silent=self.silent)
 
+    def renewals(self) -> dict[str, bool]:
+        """Tell whether the files of each secret are in force as they are."""
+        secrets = {"tokens": self.tokens, "tls": self.pair}
+        return {name: each.is_newest for name, each in secrets.items() if each is not None}
+
     def told(self) -> str:
         """Say it in a line of the log."""
         shows = "plain HTTP" if self.pair is None else f"TLS with {self.pair.content.told()}"

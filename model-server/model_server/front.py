@@ -89,7 +89,7 @@ class Front:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, drain)
-        observatory = Observatory(self._options, health, self._board.workers, self._board.front)
+        observatory = Observatory(self._options, self._door, health, self._board.workers, self._board.front)
         observatory.open(self._socket)
         reader, writer = await asyncio.open_connection(sock=line)
         if facts is None:

@@ -155,6 +155,8 @@ class Now:
     info: Mapping[str, str]
     workers: int = 1
     explains: bool = False
+    renewals: Mapping[str, bool] = field(default_factory=dict)  # by secret: whether its files could be read
+    certificate_expires: float | None = None  # in Unix time
     load_seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
 
 
@@ -195,6 +197,19 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
     yield _one(
         "counter", "worker_restarts_total", "Processes that died and were replaced.", model, metrics.restarts.value
     )
+    if now.renewals:
+        yield _family("secret_last_reload_successful", "gauge", "1 while the files of a secret are in force, else 0.")
+        yield (
+            _sample("secret_last_reload_successful", {**model, "secret": secret}, int(well))
+            for secret, well in now.renewals.items()
+        )
+    if now.certificate_expires is not None:
+        yield _gauge(
+            "certificate_expiration_timestamp_seconds",
+            "When the certificate that is shown expires, in Unix time.",
+            model,
+            now.certificate_expires,
+        )
     yield _gauge("start_time_seconds", "When the counters began, in Unix time.", model, now.born)
     yield _gauge("info", "What runs here; always 1.", {**model, **now.info}, 1)
 

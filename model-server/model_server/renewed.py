@@ -34,6 +34,8 @@ class Renewed(Generic[Content]):
         self._read = read
         self._seen = _signs(files())  # before they are read: what changes meanwhile is read once more
         self.content = read()
+        self.is_newest = True
+        """Whether the files still say so; False while they make no sense."""
 
     def look(self, *, silent: bool = False) -> None:
         """Read the files again if they have changed."""
@@ -43,7 +45,9 @@ class Renewed(Generic[Content]):
         self._seen = now
         try:
             self.content = self._read()
+            self.is_newest = True
         except ModelError as error:
+            self.is_newest = False
             if not silent:
                 log.error("%s What was read before stays in force.", error.message)  # noqa: TRY400  # says all
         else:

@@ -79,7 +79,7 @@ async def _serve_alone(options: Options, door: Door) -> bool:
     stop, hurry = listen_to_signals()
     metrics = Metrics(options.limits.max_batch_size, options.latency_buckets)
     server = Server(options, door, metrics)
-    observatory = Observatory(options, server.health, [metrics])
+    observatory = Observatory(options, door, server.health, [metrics])
 
     async def load() -> None:
         observatory.facts = await server.load(started)

@@ -192,8 +192,11 @@ class Server:
 class Observatory:
     """Answers probes and scrapes for all processes that serve the model."""
 
-    def __init__(self, options: Options, health: Health, workers: Sequence[Metrics], *more: Metrics) -> None:
+    def __init__(
+        self, options: Options, door: Door, health: Health, workers: Sequence[Metrics], *more: Metrics
+    ) -> None:
         self._options = options
+        self._door = door
         self._health = health
         self._workers = workers
         self._all = [*workers, *more]
@@ -216,6 +219,8 @@ class Observatory:
 
     def _metrics_text(self) -> bytes:
         moment = clock()
+        self._door.look()  # nobody comes through it in a process that only observes
+        pair = self._door.pair
         now = Now(
             ready=self._health.ready,
             queue_oldest_seconds=max(each.oldest_seconds(moment) for each in self._workers),
@@ -223,6 +228,8 @@ class Observatory:
             info=self.facts.info,
             workers=len(self._workers),
             explains=bool(self._options.explain),
+            renewals=self._door.renewals(),
+            certificate_expires=None if pair is None else pair.content.expires,
             load_seconds=self.facts.load_seconds,
         )
         return exposition(Metrics.summed(self._all), now, self._options.name)

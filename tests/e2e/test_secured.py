@@ -1,4 +1,7 @@
-"""A model that only those with a token may ask, over TLS: from Secrets that come late, and change under its pods."""
+"""A model that only those with a token may ask, over TLS, and that explains its answers.
+
+Its Secrets come late, and change under its pods.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,13 @@ _ASK = """
 import json, ssl, sys, urllib.error, urllib.request as u
 asked = json.load(sys.stdin)
 context = ssl.create_default_context(cadata=asked["authority"])
-request = u.Request(asked["url"], headers={"authorization": "Bearer " + asked["token"]})
+data = json.dumps(asked["body"]).encode() if asked["body"] else None
+request = u.Request(asked["url"], data, {"authorization": "Bearer " + asked["token"]})
 try:
-    print(u.urlopen(request, timeout=15, context=context).status)
+    answer = u.urlopen(request, timeout=15, context=context)
 except urllib.error.HTTPError as refusal:
-    print(refusal.code)
+    answer = refusal
+print(json.dumps([answer.status, answer.read().decode()]))
 """
 
 
@@ -47,6 +52,7 @@ def test_secrets_may_come_late_and_change_without_new_pods(
     service = services("secured")
     service.apply(
         model={"uri": perceptron.uri},
+        explain={"methods": ["IntegratedGradients"]},
         security={"auth": {"tokensSecretRef": {"name": "tokens"}}, "tls": {"secretRef": {"name": "certificate"}}},
     )
     missing = service.until("Ready", "False", "ConfigMissing")
@@ -59,11 +65,25 @@ def test_secrets_may_come_late_and_change_without_new_pods(
     url = service.get()["status"]["url"]
     assert url == "https://secured.e2e.svc:8080"
 
+    def ask(token: str, path: str, body: Object | None = None) -> tuple[int, str]:
+        asked = {"url": url + path, "token": token, "authority": authority.certificate.read_text(), "body": body}
+        status, text = json.loads(client.run("python3", "-c", _ASK, given=json.dumps(asked)))
+        return status, text
+
     def status(token: str, path: str = "/v2/models/secured") -> int:
-        asked = {"url": url + path, "token": token, "authority": authority.certificate.read_text()}
-        return int(client.run("python3", "-c", _ASK, given=json.dumps(asked)))
+        return ask(token, path)[0]
 
     assert [status("old"), status("new"), status("new", "/v2/health/ready")] == [200, 401, 200]
+
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 10], "data": perceptron.inputs[0]}
+    question = {"inputs": [tensor], "parameters": {"target": 3}}
+    assert ask("new", "/v2/models/secured/explain", question)[0] == 401
+    code, text = ask("old", "/v2/models/secured/explain", question)
+    explained = {each["name"]: each["data"] for each in json.loads(text)["outputs"]}
+    assert code == 200
+    assert len(explained["x"]) == 10
+    assert any(explained["x"])
+
     pods = service.pods()
     (before,) = kubectl.get("pod", *pods)["status"]["containerStatuses"]
     kubectl.apply(_secret("tokens", b="new"))

@@ -274,8 +274,12 @@ async def test_certificates_change_and_no_connection_is_dropped(tmp_path: Path, 
             kept += await connections_that_were_shown(name, server)
             assert {(await connection.ask(column(1))).status for connection in kept} == {200}
             server.wait_for("read again: the certificate ")
+        assert server.samples()['secret_last_reload_successful{secret="tls"}'] == 1
+        expires = server.samples()["certificate_expiration_timestamp_seconds"]
         identity.change("four", key_of="one")
         server.wait_for("cannot be used for TLS: key values mismatch.* stays in force")
+        assert server.samples()['secret_last_reload_successful{secret="tls"}'] == 0
+        assert server.samples()["certificate_expiration_timestamp_seconds"] == expires > time.time()
         kept += await connections_that_were_shown("three", server)
         assert {(await connection.ask(column(1))).status for connection in kept} == {200}
         for connection in kept:

@@ -22,11 +22,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     authority = Authority.create(tmp_path_factory.mktemp("pki"))
     for name in ("one", "two"):
         authority.issue(name, f"/CN={name}", ["localhost"])
-    config = str(authority.folder / "one.cnf")
-    out = ("-keyout", str(authority.folder / "rsa.key"), "-out", str(authority.folder / "rsa.crt"))
-    made = ("req", "-x509", "-config", config, "-subj", "/CN=rsa", "-newkey", "rsa:2048", "-nodes", *out)
-    subprocess.run(["openssl", *made], check=True, capture_output=True)
+    self_signed(authority.folder, "rsa")
     return authority
+
+
+def self_signed(folder: Path, name: str, *more: str) -> Path:
+    """Make an RSA certificate that vouches for itself."""
+    certificate = folder / f"{name}.crt"
+    out = ("-keyout", str(folder / f"{name}.key"), "-out", str(certificate))
+    of = ("-config", str(folder / "one.cnf"), "-subj", f"/CN={name}")
+    made = ("req", "-x509", *of, "-newkey", "rsa:2048", "-nodes", *out, *more)
+    subprocess.run(["openssl", *made], check=True, capture_output=True)
+    return certificate
 
 
 def shake_hands(context: ssl.SSLContext, **wishes: ssl.TLSVersion) -> tuple[str, str | None, str | None]:
@@ -78,6 +85,17 @@ def test_every_handshake_shows_the_newest_also_if_its_key_is_of_another_kind(aut
     context = renewing_context(lambda: pairs[newest])
     for newest in ("one", "two", "rsa", "one"):
         assert shake_hands(context)[0] == newest
+
+
+def test_a_pair_expires_with_the_first_of_what_is_shown(authority: Authority) -> None:
+    folder = authority.folder
+    of_one_day = self_signed(folder, "short", "-days", "1")
+    (folder / "chain.crt").write_text((folder / "one.crt").read_text() + of_one_day.read_text())
+    asked = ["openssl", "x509", "-noout", "-enddate", "-in", str(of_one_day)]
+    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    expires = ssl.cert_time_to_seconds(told.removeprefix("notAfter=").strip())
+    assert read_pair(folder / "chain.crt", folder / "one.key").expires == expires
+    assert read_pair(folder / "one.crt", folder / "one.key").expires > expires
 
 
 def encrypted(folder: Path) -> Path:

@@ -48,6 +48,17 @@ def test_explanations_have_series_only_where_there_are_any() -> None:
     assert (found["explain_requests_total", "500"], found["explain_inflight_requests", ""]) == (1, 0)
 
 
+def test_secrets_have_series_only_where_there_are_any() -> None:
+    found = samples(Metrics(64))
+    assert not [name for name, _ in found if name.startswith(("secret_", "certificate_"))]
+    found = samples(
+        Metrics(64), now=replace(NOW, renewals={"tokens": True, "tls": False}, certificate_expires=1800000000.0)
+    )
+    successful = "secret_last_reload_successful"
+    assert (found[successful, "tokens"], found[successful, "tls"]) == (1, 0)
+    assert found["certificate_expiration_timestamp_seconds", ""] == 1800000000
+
+
 def test_gauges_tell_the_moment_of_the_scrape() -> None:
     metrics = Metrics(64)
     metrics.inflight.add(7)

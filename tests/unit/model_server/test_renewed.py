@@ -84,11 +84,11 @@ def test_what_makes_no_sense_is_told_once_and_leaves_the_last_that_did(
         file.path.write_text(broken)
     for _ in range(3):
         renewed.look()
-    assert renewed.content == Number(1)
+    assert (renewed.content, renewed.is_newest) == (Number(1), False)
     assert caplog.messages == ["There is no number in n. What was read before stays in force."]
     file.path.write_text("333")
     renewed.look()
-    assert renewed.content == Number(333), "and a mended one is taken"
+    assert (renewed.content, renewed.is_newest) == (Number(333), True), "and a mended one is taken"
 
 
 def test_a_change_while_it_is_read_is_seen_the_next_time(file: File) -> None:
