@@ -21,6 +21,7 @@ IMAGE = "localhost/modelservice/model-server:dev"
 NAME = "client"
 MODELS = "/models"  # where it has the claim, to write to
 PORT = 8080
+ASKERS = 6
 _LOAD = Path(__file__).with_name("load.py").read_text()
 _GET = "import sys, urllib.request as u; sys.stdout.buffer.write(u.urlopen(sys.argv[1], timeout=10).read())"
 _POST = (
@@ -64,6 +65,7 @@ class Load:
     """What the askers of `load.py` told last."""
 
     answers: dict[str, int] = field(default_factory=dict)  # by pod
+    last: dict[str, float] = field(default_factory=dict)  # by pod, when it answered last, in seconds since 1970
     failures: list[str] = field(default_factory=list)
     slowest_seconds: float = 0.0
 
@@ -105,10 +107,11 @@ class Client:
         return [output["data"][start : start + width] for start in range(0, len(output["data"]), width)]
 
     @contextlib.contextmanager
-    def load(self, service: str, inputs: list[list[float]], *, model: str = "") -> Iterator[Load]:
+    def load(self, service: str, inputs: list[list[float]], *, model: str = "", askers: int = ASKERS) -> Iterator[Load]:
         """Keep a model busy; what is told afterwards is the whole of it."""
         told = Load()
-        asks = ["python3", "-u", "-c", _LOAD, service, str(PORT), f"/v2/models/{model or service}/infer", _body(inputs)]
+        where = (service, str(PORT), f"/v2/models/{model or service}/infer")
+        asks = ["python3", "-u", "-c", _LOAD, *where, _body(inputs), str(askers)]
         with self._kubectl.start("exec", "--stdin", NAME, "--", *asks) as process:
             listener = threading.Thread(target=_listen, args=(process, told))
             listener.start()
@@ -125,7 +128,7 @@ class Client:
 def _listen(process: subprocess.Popen[str], told: Load) -> None:
     for line in process.stdout or ():
         news = json.loads(line)
-        told.answers, told.failures, told.slowest_seconds = news.values()
+        told.answers, told.last, told.failures, told.slowest_seconds = news.values()
 
 
 def _body(inputs: list[list[float]]) -> str:

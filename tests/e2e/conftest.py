@@ -1,198 +1,68 @@
-"""A cluster with real pods, the operator in it as its chart installs it, models on a claim, and a client.
-
-The cluster is the suite's own, and gone afterwards. With MODELSERVICE_E2E_KUBECONFIG it is one that is there, and whose
-loss would be none: both images loaded, `models` claims served. The namespace takes only pods of the level "restricted".
-"""
+"""What the stories share: a cluster with the operator in it, a claim, a client, and a trained model that is served."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from cluster import binaries, drivers
+from cluster.errors import MissingError
 from cluster.home import Home
-from demo import stage
 from e2e import client as clients
-from e2e.client import Client
-from e2e.kubectl import Kubectl, Object
+from e2e import installed
+from e2e.installed import EXAMPLES
 from e2e.modelservices import ModelService
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
-CHART = ROOT / "charts/modelservice-operator"
-RELEASE = "modelservice-operator"
-REPLICAS = 2  # as the chart has it
-SYSTEM = "modelservice-system"
-NAMESPACE = "e2e"
+    from e2e.client import Client
+    from e2e.installed import Operator
+    from e2e.kubectl import Kubectl, Object
+
 HOME = Home("e2e")
 PATIENCE_SECONDS = 180.0
 
 
-# -- the cluster
-
-
 @pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def kubeconfig() -> Iterator[Path]:
     """A cluster with both images, that forgets everything afterwards."""
-    given = os.environ.get("MODELSERVICE_E2E_KUBECONFIG")
-    _tool("cluster", "down", "--name", HOME.name)  # of a run that was killed
-    if given:
-        _tool("cluster", "up", "--name", HOME.name, "--driver=given", KUBECONFIG=given)
-    else:
-        driver = "kind" if drivers.docker_and_kind(os.environ) else "node"
-        _tool("cluster", "up", "--name", HOME.name, f"--driver={driver}")
     try:
-        if not given:
-            _tool("images", "build")
-            for image in ("operator", "model-server"):
-                _tool("cluster", "load-image", str(ROOT / f".images/{image}.tar"), "--name", HOME.name)
-        ours = tmp_path_factory.mktemp("e2e") / "kubeconfig"
-        shutil.copy(HOME.kubeconfig, ours)
-        Kubectl(ours)("config", "set-context", "--current", f"--namespace={NAMESPACE}")
-        yield ours
-    finally:
-        _tool("cluster", "down", "--name", HOME.name)
-
-
-def _tool(folder: str, *arguments: str, **environment: str) -> None:
-    """Run one of the workshop's tools; what it says this machine lacks is the reason to skip."""
-    command = [sys.executable, str(ROOT / "tools" / folder), *arguments]
-    ended = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
-    if ended.returncode == 2:
-        pytest.skip(ended.stderr.strip())
-    assert ended.returncode == 0, ended.stderr
+        with installed.cluster(HOME) as kubeconfig:
+            yield kubeconfig
+    except MissingError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
 def kubectl(kubeconfig: Path) -> Iterator[Kubectl]:
     """kubectl, in a namespace that is gone afterwards."""
-    kubectl = Kubectl(kubeconfig)
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}})
-    until(lambda: kubectl.items("serviceaccounts"), "the namespace is usable")
-    yield kubectl
-    kubectl("delete", "namespace", NAMESPACE)
-
-
-# -- the operator
-
-
-@dataclass(frozen=True)
-class Operator:
-    """The operator as its chart installs it."""
-
-    kubectl: Kubectl
-    kubeconfig: Path
-
-    def install(self) -> None:
-        """Install it, and wait until it runs."""
-        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace")
-        self.until_ready()
-
-    def uninstall(self) -> None:
-        """Uninstall it, and wait until its pods are gone."""
-        self._helm("uninstall", RELEASE, "--wait")
-        until(lambda: not self.pods(), "the operator is gone")
-
-    def stop(self) -> None:
-        """Scale it to nothing, and wait until its pods are gone."""
-        self._scale(0)
-        until(lambda: not self.pods(), "the operator is gone")
-
-    def start(self) -> None:
-        """Scale it up again, and wait until it is ready."""
-        self._scale(REPLICAS)
-        self.until_ready()
-
-    def until_ready(self) -> Object:
-        """Wait until its pods are ready and one of them leads; return that one."""
-
-        def ready() -> Object:
-            pods = self.pods()
-            assert len(pods) == REPLICAS, f"{len(pods)} pods"
-            for pod in pods:
-                status = pod["status"]
-                if any(container["restartCount"] for container in status.get("containerStatuses", ())):
-                    pytest.fail(f"The operator does not stay up:\n{self._log('--previous')}")
-                conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
-                assert conditions.get("Ready") == "True", conditions
-            leases = self.kubectl.items("leases", f"--namespace={SYSTEM}")
-            holders = {lease["spec"].get("holderIdentity", "").rpartition("_")[0] for lease in leases}
-            leaders = [pod for pod in pods if pod["metadata"]["name"] in holders]
-            assert leaders, f"the lease is held by {holders}"
-            return leaders[0]
-
-        return until(ready, "the operator is ready", details=self._log)
-
-    def pods(self) -> list[Object]:
-        """Return its pods, also those on their way out."""
-        return self.kubectl.items("pods", f"--namespace={SYSTEM}")
-
-    def monitor(self, label: str) -> str:
-        """Return what its chart has for a Prometheus that wants a label, `NAME=VALUE`, on what it takes up."""
-        wanted = ("--set=selfMonitoring.serviceMonitor.enabled=true", f"--set=monitoring.labels.{label}")
-        return self._helm("template", RELEASE, CHART, "--show-only=templates/monitoring.yaml", *wanted)
-
-    def _log(self, *options: str) -> str:
-        return self.kubectl("logs", f"deployment/{RELEASE}", f"--namespace={SYSTEM}", *options)
-
-    def _scale(self, replicas: int) -> None:
-        self.kubectl("scale", "deployment", RELEASE, f"--namespace={SYSTEM}", f"--replicas={replicas}")
-
-    def _helm(self, *arguments: str | Path) -> str:
-        place = ["--kubeconfig", str(self.kubeconfig), "--namespace", SYSTEM]
-        ended = subprocess.run([binaries.path("helm"), *arguments, *place], capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+    with installed.namespace(kubeconfig) as kubectl:
+        yield kubectl
 
 
 @pytest.fixture(scope="session")
 def operator(kubectl: Kubectl, kubeconfig: Path) -> Iterator[Operator]:
     """The operator, ready."""
-    operator = Operator(kubectl, kubeconfig)
-    operator.install()
-    yield operator
-    operator.uninstall()
-    kubectl("delete", "crd", "modelservices.modelservice.dev")
-
-
-# -- models and their users
+    with installed.operator(kubectl, kubeconfig) as operator:
+        yield operator
 
 
 @pytest.fixture(scope="session")
 def claim(kubectl: Kubectl) -> str:
     """The claim of the examples, with room."""
-    if HOME.driver_name == "node":  # nobody provides volumes there
-        folder = HOME.directory / "volumes/models"
-        stage.make_room(folder)
-        volume = stage.volume("models", folder)
-        volume["spec"]["claimRef"]["namespace"] = NAMESPACE
-        kubectl.apply(volume)
-    kubectl("apply", f"--filename={EXAMPLES / 'models-claim.yaml'}")
-    return "models"
+    return installed.claim(kubectl, HOME)
 
 
 @pytest.fixture(scope="session")
 def client(kubectl: Kubectl, claim: str) -> Client:
     """A pod that asks, and that may write to the claim."""
-    # Process 1 must ask for its own end: without a handler it would ignore the signal.
-    program = ["python3", "-c", "import signal; signal.sigwait({signal.SIGTERM})"]
-    kubectl.apply(clients.pod(clients.NAME, program, {"models": {"persistentVolumeClaim": {"claimName": claim}}}))
-    kubectl("wait", "--for=condition=Ready", f"pod/{clients.NAME}", "--timeout=180s")
-    return Client(kubectl)
+    return installed.client(kubectl, claim)
 
 
 @dataclass(frozen=True)

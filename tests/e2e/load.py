@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 
-ASKERS = 6
 PAUSE_SECONDS = 0.1  # of each asker between two requests
 PATIENCE_SECONDS = 15.0  # longer than the server's own
 TELL_SECONDS = 0.25
@@ -27,6 +26,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._answers: collections.Counter[str] = collections.Counter()  # by pod
+        self._last: dict[str, float] = {}  # by pod, when it answered last, in seconds since 1970
         self._failures: list[str] = []
         self._slowest_seconds = 0.0
 
@@ -34,6 +34,7 @@ class Tally:
         """Count a good answer."""
         with self._lock:
             self._answers[pod] += 1
+            self._last[pod] = time.time()
             self._slowest_seconds = max(self._slowest_seconds, seconds)
 
     def failed(self, what: str) -> None:
@@ -44,7 +45,12 @@ class Tally:
     def tell(self) -> None:
         """Print all of it."""
         with self._lock:
-            told = {"answers": self._answers, "failures": self._failures, "slowest_seconds": self._slowest_seconds}
+            told = {
+                "answers": self._answers,
+                "last": self._last,
+                "failures": self._failures,
+                "slowest_seconds": self._slowest_seconds,
+            }
             sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
 
@@ -77,7 +83,7 @@ def ask(address: str, port: int, path: str, body: str, *, keep: bool, tally: Tal
 
 def main() -> None:
     """Start the askers, tell what they see, end with stdin."""
-    host, port, path, body = sys.argv[1:]
+    host, port, path, body, askers_wanted = sys.argv[1:]
     address = socket.gethostbyname(host)  # once: it is the model that is tested, not the cluster's DNS
     tally, stop = Tally(), threading.Event()
     askers = [
@@ -86,7 +92,7 @@ def main() -> None:
             args=(address, int(port), path, body),
             kwargs={"keep": bool(number % 2), "tally": tally, "stop": stop},
         )
-        for number in range(ASKERS)
+        for number in range(int(askers_wanted))
     ]
     for asker in askers:
         asker.start()

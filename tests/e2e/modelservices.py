@@ -61,7 +61,7 @@ class ModelService:
                 return dict(condition)
         return {}
 
-    def until(self, kind: str, status: str, reason: str = "") -> Object:
+    def until(self, kind: str, status: str, reason: str = "", *, patience: float = PATIENCE_SECONDS) -> Object:
         """Wait until a condition of the latest generation is as wanted, and return it."""
 
         def holds() -> Object:
@@ -71,7 +71,7 @@ class ModelService:
             return found
 
         wanted = f"{kind} of {self.name} is {status} {reason}".strip()
-        return until(holds, wanted, patience=PATIENCE_SECONDS, details=self._describe)
+        return until(holds, wanted, patience=patience, details=self.describe)
 
     def until_ready(self, replicas: int) -> None:
         """Wait until the latest spec is in force with so many ready pods and no other."""
@@ -80,7 +80,7 @@ class ModelService:
             lambda: self.get()["status"]["readyReplicas"] == replicas == len(self.pods()),
             f"{replicas} pods of {self.name} are ready",
             patience=PATIENCE_SECONDS,
-            details=self._describe,
+            details=self.describe,
         )
 
     def pods(self) -> list[str]:
@@ -107,7 +107,8 @@ class ModelService:
     def _selector(self) -> str:
         return f"--selector=modelservice.dev/name={self.name}"
 
-    def _describe(self) -> str:
+    def describe(self) -> str:
+        """Return all there is to know when it does not do what it should."""
         return self._kubectl("get", "modelservice,deployments,pods", self._selector, "--output=wide") + self._kubectl(
             "get", "modelservice", self.name, "--output=yaml"
         )

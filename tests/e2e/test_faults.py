@@ -10,7 +10,8 @@ from e2e.modelservices import ModelService
 
 if TYPE_CHECKING:
     from e2e.client import Client
-    from e2e.conftest import Model, Operator
+    from e2e.conftest import Model
+    from e2e.installed import Operator
     from e2e.kubectl import Kubectl
 
 pytestmark = pytest.mark.node

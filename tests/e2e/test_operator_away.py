@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from e2e.client import Client
-    from e2e.conftest import Model, Operator
+    from e2e.conftest import Model
+    from e2e.installed import Operator
     from e2e.kubectl import Kubectl
     from e2e.modelservices import ModelService
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from e2e.conftest import EXAMPLES, RELEASE, ROOT, SYSTEM
+from e2e.installed import EXAMPLES, RELEASE, ROOT, SYSTEM
 
 if TYPE_CHECKING:
-    from e2e.conftest import Operator
+    from e2e.installed import Operator
     from e2e.kubectl import Kubectl
 
 ARCHIVE = ROOT / ".images/operator.tar"

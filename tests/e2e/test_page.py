@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e import monitoring
-from e2e.conftest import HOME, NAMESPACE
+from e2e.conftest import HOME
+from e2e.installed import NAMESPACE
 from waiting import until
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2e.client import Client
-    from e2e.conftest import Model, Operator
+    from e2e.conftest import Model
+    from e2e.installed import Operator
     from e2e.kubectl import Kubectl, Object
     from e2e.modelservices import ModelService
     from e2e.monitoring import Hook, Stack

@@ -2,81 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import client as clients
+from e2e import digits
+from e2e.digits import EVALUATION, FOLDER, Coded, Trained
+from e2e.modelservices import ModelService
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from e2e.client import Client
+    from e2e.installed import Operator
     from e2e.kubectl import Kubectl, Object
-    from e2e.modelservices import ModelService
 
 pytestmark = pytest.mark.node
 
-# Runs in the client's pod. The models of the digits: one of few epochs, one of many, one that learned from shuffled
-# labels, one that sleeps before each answer, and one that cannot be loaded. The data are made, not downloaded: eight
-# classes, each a pattern of sixteen pixels with noise.
-_PREPARE = f"""
-import json, pathlib, subprocess, sys
-import numpy as np
-folder = pathlib.Path("{clients.MODELS}/rollouts")
-folder.mkdir(exist_ok=True)
-random = np.random.default_rng(0)
-patterns = random.normal(size=(8, 16))
-def rows(count):
-    y = random.integers(0, 8, count)
-    return (patterns[y] + random.normal(scale=0.9, size=(count, 16))).astype(np.float32), y
-train, held_out = rows(2000), rows(400)
-np.savez(folder / "held-out.npz", x=held_out[0], y=held_out[1])
-np.savez(folder / "train.npz", x=train[0], y=train[1])
-np.savez(folder / "shuffled.npz", x=train[0], y=random.permutation(train[1]))
-def fit(name, data, epochs):
-    command = ["model-server", "train", f"--data={{folder}}/{{data}}.npz", "--architecture=mlp", "--hidden=32",
-               "--loss=CrossEntropy", "--optimizer=Adam", "--learning-rate=3e-3", "--batch-size=64",
-               f"--epochs={{epochs}}", f"--out={{folder}}/{{name}}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-fit("few", "train", 2)
-fit("many", "train", 30)
-fit("wrong", "shuffled", 2)
-for name, code in {{
-    "slow": "import time, torch\\ndef load(directory):\\n    def answer(x):\\n        time.sleep(0.15)\\n"
-            "        return torch.zeros(len(x), 8)\\n    return answer\\n",
-    "broken": "def load(directory):\\n    raise RuntimeError('no weights')\\n",
-}}.items():
-    (folder / name).mkdir(exist_ok=True)
-    card = json.loads((folder / "many/model.json").read_text())
-    for field in ("architecture", "parameters", "golden"):
-        card.pop(field, None)
-    (folder / name / "model.json").write_text(json.dumps({{**card, "format": "python"}}))
-    (folder / name / "handler.py").write_text(code)
-print(json.dumps(held_out[0][:4].tolist()))
-"""
-EVALUATION = {
-    "dataset": {"uri": "pvc://models/rollouts/held-out.npz"},
-    "metrics": [{"name": "accuracy", "min": "0.6", "maxRegression": "0.02"}],
-}
+MODELS = {"few": Trained(2), "many": Trained(30), "wrong": Trained(2, data="shuffled")}
+CODED = {"slow": Coded("many", digits.slow(0.15)), "broken": Coded("many", digits.BROKEN)}
 
 
 @pytest.fixture(scope="module")
 def inputs(client: Client) -> list[list[float]]:
     """Train them all; return rows to ask about."""
-    rows: list[list[float]] = json.loads(client.run("python3", "-c", _PREPARE))
-    return rows
+    return digits.make(client, MODELS, CODED)
 
 
 def model(name: str) -> Object:
-    trust = {"trust": "Native"} if name in {"slow", "broken"} else {}
-    return {"uri": f"pvc://models/rollouts/{name}", **trust}
+    return digits.model(name, trust="Native" if name in CODED else "Data")
 
 
 def newest(service: ModelService) -> Object:
     return dict(service.get()["status"]["history"][0])
+
+
+def decided(service: ModelService, decision: str) -> list[Object]:
+    return [each for each in service.get()["status"]["history"] if each["decision"] == decision]
 
 
 def test_a_better_model_is_let_in_a_wrong_one_is_not_a_slow_one_is_taken_back_and_nobody_notices(
@@ -116,17 +79,58 @@ def test_a_better_model_is_let_in_a_wrong_one_is_not_a_slow_one_is_taken_back_an
     assert not kubectl.items("jobs", "--selector=modelservice.dev/name=earner")
 
 
-def test_a_model_that_does_not_load_gets_no_traffic_and_is_given_up_with_its_words(
-    services: Callable[[str], ModelService], client: Client, inputs: list[list[float]]
-) -> None:
-    service = services("loader")
-    service.apply(model=model("many"), replicas=1, startupTimeout="20s")
+@pytest.fixture(scope="module")
+def loader(kubectl: Kubectl, operator: Operator, inputs: list[list[float]]) -> Iterator[ModelService]:
+    """One pod of a good model."""
+    del operator, inputs
+    service = ModelService(kubectl, "loader")
+    service.apply(model=model("many"), replicas=1)
     service.until_ready(1)
-    serving = service.stable
+    yield service
+    service.delete()
+
+
+def test_a_model_that_does_not_load_gets_no_traffic_and_is_given_up_with_its_words(
+    loader: ModelService, client: Client, inputs: list[list[float]]
+) -> None:
+    serving, pods = loader.stable, loader.pods()
     with client.load("loader", inputs) as load:
-        service.apply(model=model("broken"), replicas=1, startupTimeout="20s")
-        assert "no weights" in service.until("Stalled", "True", "NeverReady")["message"]
+        loader.apply(model=model("broken"), replicas=1, startupTimeout="20s")
+        assert "no weights" in loader.until("Stalled", "True", "NeverReady")["message"]
         load.until_more()
     assert load.failures == []
-    assert {*load.answers} == {*service.pods()}
-    assert service.stable == serving
+    assert [*load.answers] == pods
+    assert loader.stable == serving
+
+
+def test_a_model_that_is_overwritten_after_its_gate_is_refused(
+    loader: ModelService, client: Client, inputs: list[list[float]], kubectl: Kubectl
+) -> None:
+    source, held = f"{FOLDER}/overwritten", {"steps": [{"weight": "50%", "pause": "10m"}]}
+    client.run("cp", "--recursive", f"{FOLDER}/many", source)
+    serving = loader.stable
+
+    def newcomers() -> list[str]:
+        return [pod for pod in loader.pods() if not pod.startswith(f"{serving}-")]
+
+    with client.load("loader", inputs) as load:
+        loader.apply(model=model("overwritten"), replicas=1, evaluation=EVALUATION, rollout=held)
+        loader.until("Ready", "False", "Analysing")
+        (good,) = newcomers()
+        load.until_answered_by(good)
+        digest = next(each["model"] for each in loader.get()["status"]["revisions"] if each["role"] == "Candidate")
+
+        client.run("sh", "-c", f"cp {FOLDER}/wrong/* {source}")
+        kubectl("delete", "pod", good)
+        refused = loader.until("Ready", "False", "DigestMismatch")["message"]
+        assert digest.partition("@")[2] in refused
+        (successor,) = newcomers()
+        load.until_more()
+
+        loader.apply(model=model("few"), replicas=1)
+        given_up = until(lambda: decided(loader, "Superseded"), "the history tells of it")[0]
+        assert given_up["reason"] == "DigestMismatch"
+        assert digest.partition("@")[2] in given_up["message"]
+    assert load.failures == []
+    assert good in load.answers
+    assert successor not in load.answers

@@ -218,8 +218,9 @@ def gives_way(seen: Situation) -> Plan | None:
     entry, troubles = seen.known(newcomer), seen.workload(newcomer).troubles
     if not troubles and not proof.has_to_wait(seen, entry):
         return None
-    message = f"Revision {newcomer} gives way to {seen.desired}."
     reason = troubles[0].reason if troubles else Reason.NEWER_SPEC
+    why = f": {troubles[0].sentence}" if troubles else "."
+    message = f"Revision {newcomer} gives way to {seen.desired}{why}"
     return Plan(Phase.RETURNING, message, Judge(newcomer, Verdict.SUPERSEDED, reason=reason, message=message))
 
 

@@ -135,7 +135,7 @@ def test_a_third_spec_waits_for_a_healthy_roll_and_ends_a_failing_one() -> None:
     assert "c starts when the roll to b is complete" in decide(healthy).message
     failing = Situation("c", 3, ledger, {"a": running(2), "b": running(2, CRASH, available=1)}, frozenset("ab"))
     assert decide(failing).ledger == Judge(
-        "b", Verdict.SUPERSEDED, reason=Reason.CRASH_LOOP, message="Revision b gives way to c."
+        "b", Verdict.SUPERSEDED, reason=Reason.CRASH_LOOP, message=f"Revision b gives way to c: {CRASH.sentence}"
     )
 
 
