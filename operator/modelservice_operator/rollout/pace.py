@@ -33,23 +33,24 @@ def least(seen: Situation, entry: Entry) -> int:
     return seen.replicas - 1 if makes_room(seen, entry) else seen.replicas
 
 
-def wants_room(seen: Situation, entry: Entry) -> Plan | None:
-    """Return what becomes of a revision whose next pod has no place."""
-    stable, load = seen.incumbent, seen.workload(entry.name)
+def wants_room(seen: Situation, entry: Entry, *, is_leaving: bool = False) -> Plan | None:
+    """Return what becomes of a revision on its way in, or out, when the next pod of the growing side has no place."""
+    gaining, losing = (seen.incumbent, entry) if is_leaving else (entry, seen.incumbent)
+    load = seen.workload(gaining.name)
     if seen.rollout.capacity is not Capacity.AUTO or entry.makes_room or load.unplaced_since is None:
         return None
-    wait = f"Waiting for room for a pod of revision {entry.name}."
+    wait = f"Waiting for room for a pod of revision {gaining.name}."
     if seen.replicas == 1:
         return Plan(
             Phase.WAITING, f"{wait} The only pod would have to make it: spec.rollout.capacity: Replace lets it."
         )
-    if not fits_in_place(entry.template, stable.template):
-        return Plan(Phase.WAITING, f"{wait} It asks for more than a pod of revision {stable.name} would free.")
+    if not fits_in_place(gaining.template, losing.template):
+        return Plan(Phase.WAITING, f"{wait} It asks for more than a pod of revision {losing.name} would free.")
     left = seen.rollout.capacity_patience.timedelta - (seen.now - load.unplaced_since)
     if left > timedelta(0):
-        message = f"{wait} After {seen.rollout.capacity_patience} a pod of revision {stable.name} makes it."
+        message = f"{wait} After {seen.rollout.capacity_patience} a pod of revision {losing.name} makes it."
         return Plan(Phase.WAITING, message, again=left)
-    message = f"A pod of revision {stable.name} makes room for revision {entry.name}."
+    message = f"A pod of revision {losing.name} makes room for revision {gaining.name}."
     return Plan(Phase.WAITING, message, Mark(entry.name, entry.step, makes_room=True))
 
 

@@ -32,6 +32,7 @@ if that failed the one promoted before. The cases:
     stable+other   other           all promised pods are available  promote it
     stable+other   stable          other failed                     all the traffic to stable, no pods of other
     stable+other   stable          not enough stable available      the same in reverse
+    stable+other   any             there is no room for a pod       one of the other side makes room
     stable+other   stable          all promised pods are available  narrow the traffic to stable
     stable+other   a third         other gets on by itself          complete the roll first
     stable+other   a third         other is in trouble, or has      supersede it, then as if stable were desired
@@ -207,7 +208,12 @@ def returns_to_stable(seen: Situation) -> Plan | None:
         replicas = {stable.name: seen.replicas, newcomer: seen.workload(newcomer).wanted}
         return Plan(Phase.RETURNING, message, None, replicas, (stable.name,))
     message = f"Returning to revision {stable.name}: waiting until all its pods are available."
-    return Plan(Phase.RETURNING, message, None, pace.shift(seen, newcomer, stable.name), _wide(seen))
+    plan = Plan(Phase.RETURNING, message)
+    if (entry := seen.entry(newcomer)) is not None and (room := pace.wants_room(seen, entry, is_leaving=True)):
+        if room.ledger is not None:
+            return room
+        plan = room
+    return replace(plan, replicas=pace.shift(seen, newcomer, stable.name), traffic=_wide(seen))
 
 
 def gives_way(seen: Situation) -> Plan | None:
@@ -221,7 +227,8 @@ def gives_way(seen: Situation) -> Plan | None:
     reason = troubles[0].reason if troubles else Reason.NEWER_SPEC
     why = f": {troubles[0].sentence}" if troubles else "."
     message = f"Revision {newcomer} gives way to {seen.desired}{why}"
-    return Plan(Phase.RETURNING, message, Judge(newcomer, Verdict.SUPERSEDED, reason=reason, message=message))
+    judge = Judge(newcomer, Verdict.SUPERSEDED, reason=reason, message=message, measured=entry.measured)
+    return Plan(Phase.RETURNING, message, judge)
 
 
 def goes_on(seen: Situation) -> Plan | None:

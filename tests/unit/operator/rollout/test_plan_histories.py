@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.api.types import Evaluation, Rollout
+from modelservice_operator.api.types import Capacity, Evaluation, Rollout
 from modelservice_operator.monitoring.readings import Counted, Reading
 from modelservice_operator.rollout import ledger
 from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Phase, Plan, Record
@@ -215,11 +215,11 @@ class World:
         self.run_pods()
         self.now += timedelta(seconds=30)
 
-    def settle(self) -> None:
-        """Let everything come up."""
+    def settle(self, room: int = 1000) -> None:
+        """Let everything come up, where there is so much room."""
         self.broken.clear()
         self.is_spent = False
-        self.room = 1000
+        self.room = room
         self.rollout = self.rollout.model_copy(update={"paused": False})
         self.orders = Orders(retry=f"{self.orders.retry}+")
         self.has_traffic = True
@@ -245,9 +245,10 @@ CLUSTER = [
     action("room", st.integers(0, 6)),
     action("time", st.integers(1, 1000)),
 ]
+SCALE = action("scale", st.integers(0, 5))
 PEOPLE = [
     action("spec", st.sampled_from(SPECS)),
-    action("scale", st.integers(0, 5)),
+    SCALE,
     action("pause", st.booleans()),
     action("break", st.sampled_from(SPECS)),
     action("mend", st.sampled_from(SPECS)),
@@ -356,6 +357,7 @@ def ends_well(world: World) -> None:
 
 
 HISTORIES = st.lists(st.one_of(PEOPLE + CLUSTER * 2), max_size=60)
+HISTORIES_AT_ONE_SIZE = st.lists(st.one_of([each for each in PEOPLE if each is not SCALE] + CLUSTER * 2), max_size=10)
 
 
 @given(WORLDS, st.booleans(), HISTORIES)
@@ -383,6 +385,25 @@ def test_the_way_back_is_open_from_every_step(world: World, history: list[tuple[
     world.settle()
     ends_well(world)
     assert world.selector == (before.name,)
+
+
+@given(WORLDS, st.integers(1, 4), st.integers(0, 40), st.sampled_from(SPECS), HISTORIES_AT_ONE_SIZE)
+def test_a_cluster_that_becomes_full_in_mid_roll_is_no_dead_end(
+    world: World, replicas: int, rounds: int, desired: str, history: list[tuple[str, object]]
+) -> None:
+    """With room for what is promised and no more, forward or back: but for who waits for an extra pod for ever."""
+    can_wait_for_ever = replicas == 1 or world.rollout.capacity is Capacity.SURGE
+    capacity = Capacity.REPLACE if can_wait_for_ever else world.rollout.capacity
+    world.replicas, world.rollout = replicas, world.rollout.model_copy(update={"capacity": capacity})
+    world.settle()
+    world.desired = "b"
+    for _ in range(rounds):
+        world.round()
+    for kind, value in history:
+        act(world, kind, value)
+    world.desired = desired
+    world.settle(room=replicas)
+    ends_well(world)
 
 
 @given(WORLDS, st.lists(st.one_of(FOREIGN_HANDS + PEOPLE + CLUSTER * 2), max_size=60))

@@ -215,10 +215,12 @@ def test_blue_and_green_have_all_their_pods_until_one_is_promoted() -> None:
 
 
 def test_a_newer_spec_replaces_what_has_yet_to_prove_itself() -> None:
-    seen = saw(STABLE, PASSED, Entry("c", 3), a=up(3), b=up(1), traffic="ab", rollout=STEPS, desired="c")
+    passed = replace(PASSED, measured={"f1": "0.95"})
+    seen = saw(STABLE, passed, Entry("c", 3), a=up(3), b=up(1), traffic="ab", rollout=STEPS, desired="c")
     found = decide(seen).ledger
     assert isinstance(found, Judge)
     assert (found.revision, found.verdict, found.reason) == ("b", Verdict.SUPERSEDED, Reason.NEWER_SPEC)
+    assert found.measured == passed.measured
 
 
 # -- live requests
@@ -288,6 +290,17 @@ def test_an_old_pod_makes_room_when_patience_ends() -> None:
     rolling = replace(PASSED, makes_room=True)
     assert decide(saw(STABLE, rolling, a=up(2), b=up(1), traffic="ab")).replicas == {"a": 1, "b": 1}
     assert decide(saw(STABLE, rolling, a=up(1), b=up(1), traffic="ab")).replicas == {"a": 1, "b": 2}
+
+
+def test_on_the_way_back_a_pod_of_what_is_left_makes_room_for_the_old_when_patience_ends() -> None:
+    back = {"desired": "a", "traffic": "ab"}
+    stuck = up(3, ready=2, available=2, troubles=(NO_ROOM,), unplaced_since=NOW - timedelta(seconds=599))
+    plan = decide(saw(STABLE, PASSED, a=stuck, b=up(1), **back))
+    assert (plan.phase, plan.replicas, plan.again) == (Phase.WAITING, {"a": 3, "b": 1}, timedelta(seconds=1))
+    stuck = replace(stuck, unplaced_since=NOW - timedelta(seconds=600))
+    assert decide(saw(STABLE, PASSED, a=stuck, b=up(1), **back)).ledger == Mark("b", 0, makes_room=True)
+    plan = decide(saw(STABLE, replace(PASSED, makes_room=True), a=stuck, b=up(1), **back))
+    assert (plan.phase, plan.replicas) == (Phase.RETURNING, {"a": 3, "b": 0})
 
 
 def test_the_only_pod_makes_room_only_if_the_spec_says_so() -> None:
