@@ -20,10 +20,12 @@ class Services:
     def __init__(self, kubectl: Kubectl, namespace: str) -> None:
         self._kubectl, self.namespace = kubectl, namespace
 
-    def apply(self, name: str = "m", **spec: object) -> None:
-        """Apply a ModelService as a user does."""
-        body = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", stdin=body | {"spec": {"model": {"uri": "file:///models/m"}} | spec})
+    def apply(self, name: str = "m", **spec: object) -> Object:
+        """Apply a ModelService as a user does; return what it is then."""
+        body: Object = {"apiVersion": "modelservice.dev/v1alpha1", "kind": "ModelService", "metadata": {"name": name}}
+        body |= {"spec": {"model": {"uri": "file:///models/m"}} | spec}
+        applied: Object = json.loads(self.kubectl("apply", "-f", "-", "-o", "json", stdin=body))
+        return applied
 
     def kubectl(self, *arguments: str, stdin: object = None) -> str:
         return self._kubectl(f"--namespace={self.namespace}", *arguments, stdin=stdin)
