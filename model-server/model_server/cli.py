@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
+from model_server.commands import train
+from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
-from model_server.limits import Limits, parse_duration
+from model_server.limits import Limits
 from model_server.metrics import MAX_BUCKETS, SECONDS
 
 if TYPE_CHECKING:
@@ -138,34 +140,6 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
-    from model_server.train import Options, read_table, synthetic_table, train  # noqa: PLC0415  # torch
-
-    if options.data:
-        table = read_table(options.data, options.loss)
-    else:
-        size_in, size_out, rows = options.synthetic
-        print("training on synthetic data: normal inputs, targets a random linear map of them", file=sys.stderr)
-        table = synthetic_table(size_in, size_out, rows, options.seed)
-    result = train(
-        table,
-        Options(
-            hidden=tuple(options.hidden),
-            activation=options.activation,
-            loss=options.loss,
-            optimizer=options.optimizer,
-            learning_rate=options.learning_rate,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
-        ),
-        options.out,
-        read_table(options.held_out, options.loss) if options.held_out else None,
-    )
-    print(json.dumps(result))
-    return 0
-
-
 def _evaluate(options: argparse.Namespace) -> int:
     compute_in_one_thread()  # before anything imports numpy
     from model_server.artefact.digest import parse_digest  # noqa: PLC0415
@@ -207,7 +181,9 @@ def _parser() -> _Parser:
     _add_serve(commands.add_parser("serve", help="serve a model directory over HTTP", formatter_class=_Defaults))
     _add_fetch(commands.add_parser("fetch", help="bring a model from a URI", formatter_class=_Defaults))
     _add_inspect(commands.add_parser("inspect", help="tell what a model directory holds", formatter_class=_Defaults))
-    _add_train(commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults))
+    train.add_arguments(
+        commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults)
+    )
     _add_evaluate(commands.add_parser("evaluate", help="judge a served model by a data set", formatter_class=_Defaults))
     return parser
 
@@ -225,7 +201,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8080, help="the port for requests; 0 lets the system choose")
     add("--metrics-port", type=int, default=9090, help="the port for probes and /metrics; 0 lets the system choose")
     add("--http", choices=["fast", "asgi"], default="fast", help="inference past ASGI, or all through it")
-    add("--processes", type=_positive, help="processes that serve (one per CPU of the cgroup's limit when absent)")
+    add("--processes", type=positive, help="processes that serve (one per CPU of the cgroup's limit when absent)")
     add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
     add(
         "--trust",
@@ -243,14 +219,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--tokens-dir", type=Path, help="ask for one of the bearer tokens in the files here; read again on change")
     add("--tls-cert", type=Path, help="speak TLS with this certificate (PEM, with its chain); read again on change")
     add("--tls-key", type=Path, help="the certificate's key (PEM, not encrypted)")
-    add("--max-batch-size", type=_positive, default=limits.max_batch_size, help="rows in one forward pass")
-    add("--max-batch-delay", type=_duration, default="0ms", help="wait this long for a batch to fill")
-    add("--max-queue", type=_positive, default=limits.max_queue, help="requests that may wait; above: 429")
-    add("--request-timeout", type=_duration, default="10s", help="answer or give up (504) within this time")
-    add("--max-explain-queue", type=_positive, default=limits.max_explain_queue, help="explanations that may wait")
-    add("--explain-timeout", type=_duration, default="15s", help="explain or give up (504) within this time")
-    add("--max-body-bytes", type=_positive, default=limits.max_body_bytes, help="the largest request body")
-    add("--max-connection-age", type=_duration, default="1m", help="then an answer closes the connection; 0s: never")
+    add("--max-batch-size", type=positive, default=limits.max_batch_size, help="rows in one forward pass")
+    add("--max-batch-delay", type=duration, default="0ms", help="wait this long for a batch to fill")
+    add("--max-queue", type=positive, default=limits.max_queue, help="requests that may wait; above: 429")
+    add("--request-timeout", type=duration, default="10s", help="answer or give up (504) within this time")
+    add("--max-explain-queue", type=positive, default=limits.max_explain_queue, help="explanations that may wait")
+    add("--explain-timeout", type=duration, default="15s", help="explain or give up (504) within this time")
+    add("--max-body-bytes", type=positive, default=limits.max_body_bytes, help="the largest request body")
+    add("--max-connection-age", type=duration, default="1m", help="then an answer closes the connection; 0s: never")
     add(
         "--latency-buckets",
         type=_buckets,
@@ -258,10 +234,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS[,SECONDS...]",
         help="the bounds of the duration histograms",
     )
-    add("--drain-delay", type=_duration, default="5s", help="serve on for this long after SIGTERM")
+    add("--drain-delay", type=duration, default="5s", help="serve on for this long after SIGTERM")
     add(
         "--drain-timeout",
-        type=_duration,
+        type=duration,
         help="then wait this long for what is in flight; unless given, as long as a request may take, at least 20s",
     )
     _add_report(parser)
@@ -275,7 +251,7 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     add("--digest", default=os.environ.get("MODEL_DIGEST", ""), help="refuse any other content (env MODEL_DIGEST)")
     add("--ca-file", type=Path, help="trust only these certificate authorities (PEM)")
     add("--cache", type=Path, help="keep downloads in this directory, for all who share it")
-    add("--max-bytes", type=_positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
+    add("--max-bytes", type=positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
     _add_report(parser)
 
 
@@ -293,43 +269,24 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_train)
-    add = parser.add_argument
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--data", type=Path, help="an npz file with the arrays x and y")
-    data.add_argument("--synthetic", type=_sizes, metavar="IN,OUT,ROWS", help="make up a linear task of these sizes")
-    add("--held-out", type=Path, help="an npz file to judge the result by")
-    add("--architecture", choices=["mlp"], default="mlp", help="the kind of model")
-    add("--hidden", type=_sizes, default="64", metavar="N[,N...]", help="sizes of the hidden layers")
-    add("--activation", choices=["relu", "tanh", "sigmoid", "gelu"], default="relu", help="between the layers")
-    add("--loss", choices=["CrossEntropy", "MeanSquaredError"], required=True, help="what is made small")
-    add("--optimizer", choices=["Adam"], default="Adam", help="how")
-    add("--learning-rate", type=float, default=1e-3, help="the optimizer's step")
-    add("--epochs", type=_positive, default=100, help="times that all rows are seen")
-    add("--batch-size", type=_positive, help="rows per step (all when absent)")
-    add("--seed", type=int, default=0, help="the same seed gives the same model")
-    add("--out", type=Path, required=True, help="the model directory to write; replaced when the new one is complete")
-
-
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
     add = parser.add_argument
     _add_source(parser)
     add("--digest", default="", help="refuse a data set with another SHA-256")
     add("--dataset-ca-file", type=Path, help="fetch it from servers of these certificate authorities alone (PEM)")
-    add("--max-bytes", type=_positive, default=_GIBIBYTE, help="refuse larger downloads and contents")
+    add("--max-bytes", type=positive, default=_GIBIBYTE, help="refuse larger downloads and contents")
     add("--url", required=True, help="http://HOST:PORT or https://HOST:PORT of the server")
     add("--model", required=True, help="the model's name in the protocol")
     add("--metrics", default="", metavar="NAME[,NAME...]", help="what to measure (what fits, when empty)")
     add("--output-name", default="", help="the output that is compared (the first when empty)")
-    add("--batch", type=_positive, default=64, help="rows in one request, or as many as the server takes")
+    add("--batch", type=positive, default=64, help="rows in one request, or as many as the server takes")
     add("--tokens-dir", type=Path, help="show the first bearer token in the files here")
     add("--ca-file", type=Path, help="trust a server that these certificates vouch for (PEM)")
     add("--server-name", default="", help="the name that its certificate must have (the host when empty)")
     add("--server-cert", type=Path, help="trust the server with this certificate (PEM) alone, whatever its name")
-    add("--request-timeout", type=_duration, default="30s", help="give up when a request is not answered by then")
-    add("--timeout", type=_duration, default="10m", help="give up when not done by then")
+    add("--request-timeout", type=duration, default="30s", help="give up when a request is not answered by then")
+    add("--timeout", type=duration, default="10m", help="give up when not done by then")
     _add_report(parser, "--output")
 
 
@@ -337,13 +294,6 @@ def _add_report(parser: argparse.ArgumentParser, *names: str) -> None:
     parser.add_argument(
         "--report", *names, type=Path, default=report.default_path(), help="the file for the last words"
     )
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _buckets(text: str) -> tuple[float, ...]:
@@ -364,15 +314,3 @@ def _methods(text: str) -> list[str]:
             message = f"{name!r} is not a way to explain; it is one of {', '.join(METHODS)}"
             raise argparse.ArgumentTypeError(message)
     return names
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        message = f"{text} is not above 0"
-        raise argparse.ArgumentTypeError(message)
-    return number
-
-
-def _sizes(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]

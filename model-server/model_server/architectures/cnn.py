@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from torch import nn
@@ -18,10 +18,8 @@ from model_server.architectures.architecture import (
     output_objection,
 )
 from model_server.architectures.mlp import dense
+from model_server.artefact.card import Card, CardTensor
 from model_server.protocol.datatypes import FREE
-
-if TYPE_CHECKING:
-    from model_server.artefact.card import Card
 
 IMAGE = 4  # dimensions: rows, channels, height, width
 
@@ -65,3 +63,14 @@ def _objection(parameters: CnnParameters, card: Card) -> str | None:
 
 
 CNN = Architecture(CnnParameters, _build, _objection)
+
+
+def cnn_card(parameters: CnnParameters, height: int, width: int) -> Card:
+    """Describe a cnn as a model directory does."""
+    return Card(
+        format="safetensors",
+        architecture="cnn",
+        parameters=msgspec.to_builtins(parameters),
+        inputs=(CardTensor("x", "FP32", (FREE, parameters.channels[0], height, width)),),
+        outputs=(CardTensor("y", "FP32", (FREE, parameters.head[-1])),),
+    )

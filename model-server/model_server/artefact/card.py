@@ -41,12 +41,14 @@ _RUNS_CODE: dict[Format, str] = {
 }
 
 
-class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One input or output; the first dimension is the rows of a batch and therefore free (-1)."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    labels: tuple[str, ...] = ()
+    """What the columns are called: features, or classes."""
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -57,6 +59,10 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     parameters: dict[str, object] = {}
     inputs: tuple[CardTensor, ...]
     outputs: tuple[CardTensor, ...]
+    preprocessing: str = ""
+    """What was done to the data before it was learned, and what a client has to do."""
+    training: dict[str, object] = {}
+    """How it was learned, and how good it was then: for people, nothing depends on it."""
 
     @property
     def file(self) -> str:
@@ -117,6 +123,8 @@ def _contradictions(card: Card) -> list[str]:
                 found.append(f"{where} has the datatype {tensor.datatype!r}; this server knows {known}")
             if tensor.shape[:1] != (FREE,):
                 found.append(f"{where} has the shape {list(tensor.shape)}; its first dimension must be -1, the rows")
+            if tensor.labels and tensor.shape[-1] != len(tensor.labels):
+                found.append(f"{where} has {len(tensor.labels)} labels for {tensor.shape[-1]} columns")
             if any(size < 1 and size != FREE for size in tensor.shape):
                 found.append(f"{where} has the shape {list(tensor.shape)}; sizes are positive, or -1 where free")
     return found

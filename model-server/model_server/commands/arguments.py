@@ -1,0 +1,29 @@
+"""How values of flags are written."""
+
+from __future__ import annotations
+
+import argparse
+
+from model_server.limits import parse_duration
+
+
+def duration(text: str) -> float:
+    """Read a duration in seconds."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def positive(text: str) -> int:
+    """Read a number above 0."""
+    number = int(text)
+    if number < 1:
+        message = f"{text} is not above 0"
+        raise argparse.ArgumentTypeError(message)
+    return number
+
+
+def sizes(text: str) -> list[int]:
+    """Read numbers above 0, between commas."""
+    return [positive(part) for part in text.split(",")]
