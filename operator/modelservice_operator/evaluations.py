@@ -41,7 +41,7 @@ class Evaluations:
         self._config = config
         self._clock = clock
         self._ended: dict[str, Evaluated] = {}  # by the UID of the Job
-        self._tries: dict[str, _Tries] = {}  # by revision
+        self._tries: dict[tuple[str, str], _Tries] = {}  # by namespace and revision: twins elsewhere have its name, too
 
     async def outcomes(self, children: Children) -> Mapping[str, Evaluated]:
         """Return how the evaluations that have come to an end did, by revision."""
@@ -90,7 +90,8 @@ class Evaluations:
         return self._wait(job) <= timedelta(0)
 
     def _wait(self, job: Body) -> timedelta:
-        revision, uid = job["metadata"]["labels"][names.REVISION], job["metadata"]["uid"]
+        metadata = job["metadata"]
+        uid, revision = metadata["uid"], (metadata["namespace"], metadata["labels"][names.REVISION])
         tries = self._tries.setdefault(revision, _Tries(uid))
         if tries.job != uid:
             tries.job, tries.number = uid, tries.number + 1
