@@ -72,7 +72,9 @@ def waits(seen: Situation, entry: Entry, step: RolloutStep | None) -> Plan | Non
 
 def has_to_wait(seen: Situation, entry: Entry) -> bool:
     """Tell whether anything but pods stands between a revision and its promotion."""
-    return must_prove(seen, entry) and (seen.rollout.analysis is not None or steps(seen, entry)[1] is not None)
+    at, to = steps(seen, entry)
+    has_more = seen.rollout.analysis is not None or to is not None
+    return must_prove(seen, entry) and (has_more or waits(seen, entry, at) is not None)
 
 
 def was_not_ready_in_time(seen: Situation, entry: Entry) -> Plan | None:

@@ -223,6 +223,16 @@ def test_a_newer_spec_replaces_what_has_yet_to_prove_itself() -> None:
     assert found.measured == passed.measured
 
 
+def test_a_newer_spec_waits_for_no_pause_not_even_the_last() -> None:
+    rolling = {"a": up(2), "b": up(2), "traffic": "ab", "rollout": {"steps": [{"weight": "50%", "pause": "1m"}]}}
+    reached, newer = replace(PASSED, step=1, step_time=JUST_NOW), Entry("c", 3)
+    found = decide(saw(STABLE, reached, newer, **rolling, desired="c")).ledger
+    assert isinstance(found, Judge)
+    assert (found.revision, found.verdict) == ("b", Verdict.SUPERSEDED)
+    plan = decide(saw(STABLE, replace(reached, step_time=LONG_BEFORE), newer, **rolling, desired="c"))
+    assert plan.message == "Revision c starts when the roll to b is complete."
+
+
 # -- live requests
 
 
