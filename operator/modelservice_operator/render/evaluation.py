@@ -95,6 +95,7 @@ def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entr
     dataset, has_tls = evaluation.dataset, speaks_tls(entry.template)
     scheme, port = "https" if has_tls else "http", serving_port(entry.template, spec.runtime.port)
     volumes = _volumes(evaluation, entry)
+    variables = credentials(dataset.uri, dataset.credentials_secret_ref)
     arguments = [
         "evaluate",
         dataset.uri,
@@ -111,7 +112,7 @@ def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entr
         "image": server_image(spec, config),
         "imagePullPolicy": "IfNotPresent",
         "args": arguments,
-        "env": credentials(dataset.uri, dataset.credentials_secret_ref),
+        **({"env": variables} if variables else {}),
         "resources": resources,
         "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
