@@ -1,4 +1,4 @@
-"""`model-server serve | fetch | inspect | train | evaluate`: the command line, its defaults, its exit codes.
+"""`model-server serve | fetch | inspect | train | package | evaluate`: the command line, its defaults, its exit codes.
 
 Exit codes: 0 done, 1 it could not be done (one sentence on stderr and in the termination message), 2 a wrong command
 line. torch is imported by those commands alone that compute.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
-from model_server.commands import train
+from model_server.commands import package, train
 from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
@@ -124,6 +124,7 @@ def _fetch(options: argparse.Namespace) -> int:
             source_mount=options.source_mount,
             max_bytes=options.max_bytes,
             cache=options.cache,
+            trusted_keys=options.trusted_keys,
         ),
     )
     facts = {"digest": content.digest, "files": content.files, "bytes": content.size_bytes}
@@ -135,7 +136,7 @@ def _fetch(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from model_server.describe import as_json, as_text, describe  # noqa: PLC0415
 
-    told = describe(options.directory)
+    told = describe(options.directory, options.trusted_keys)
     print(json.dumps(as_json(told)) if options.json else as_text(told))
     return 0
 
@@ -183,6 +184,9 @@ def _parser() -> _Parser:
     _add_inspect(commands.add_parser("inspect", help="tell what a model directory holds", formatter_class=_Defaults))
     train.add_arguments(
         commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults)
+    )
+    package.add_arguments(
+        commands.add_parser("package", help="describe, prove and sign a model directory", formatter_class=_Defaults)
     )
     _add_evaluate(commands.add_parser("evaluate", help="judge a served model by a data set", formatter_class=_Defaults))
     return parser
@@ -250,9 +254,18 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     add("directory", type=Path, help="receives current/ and digest")
     add("--digest", default=os.environ.get("MODEL_DIGEST", ""), help="refuse any other content (env MODEL_DIGEST)")
     add("--ca-file", type=Path, help="trust only these certificate authorities (PEM)")
+    _add_trusted_keys(parser)
     add("--cache", type=Path, help="keep downloads in this directory, for all who share it")
     add("--max-bytes", type=positive, default=64 * _GIBIBYTE, help="refuse larger downloads and contents")
     _add_report(parser)
+
+
+def _add_trusted_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trusted-keys",
+        type=Path,
+        help="refuse what is not signed with a private key of the public ones (PEM) in this directory",
+    )
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +280,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_inspect)
     parser.add_argument("directory", type=Path, help="the model directory")
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    _add_trusted_keys(parser)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

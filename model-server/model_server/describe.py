@@ -10,6 +10,7 @@ import safetensors
 
 from model_server.artefact.card import Card, CardTensor, Trust, hold_trust, read_card
 from model_server.artefact.digest import Content, content_of
+from model_server.artefact.signature import SIGNATURE, hold_signature
 from model_server.errors import ModelError, NeedsNativeError, Reason
 from model_server.program.archive import Archive
 from model_server.program.document import read_program
@@ -29,6 +30,9 @@ class Description:
     objection: str | None
     """Why Data is not enough trust to serve it."""
     content: Content
+    is_signed: bool
+    signed_with: str | None
+    """The trusted key, where that was to be checked."""
 
     @property
     def trust(self) -> Trust:
@@ -36,8 +40,8 @@ class Description:
         return Trust.DATA if self.objection is None else Trust.NATIVE
 
 
-def describe(directory: Path) -> Description:
-    """Read the card, the weights' header, and every byte once for the digest."""
+def describe(directory: Path, trusted_keys: Path | None = None) -> Description:
+    """Read the card, the weights' header, and every byte once for the digest; hold the signature against the keys."""
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory.")
     card = read_card(directory)
@@ -47,7 +51,15 @@ def describe(directory: Path) -> Description:
         parameters = _count_parameters(card, directory / card.file)
     except NeedsNativeError as error:
         objection = error.message
-    return Description(directory.resolve().name, card, parameters, objection, content_of(directory))
+    return Description(
+        directory.resolve().name,
+        card,
+        parameters,
+        objection,
+        content_of(directory),
+        (directory / SIGNATURE).is_file(),
+        hold_signature(directory, trusted_keys) if trusted_keys else None,
+    )
 
 
 def as_json(told: Description) -> dict[str, object]:
@@ -64,13 +76,24 @@ def as_json(told: Description) -> dict[str, object]:
         "parameters": told.parameters,
         "bytes": told.content.size_bytes,
         "digest": told.content.digest,
+        "is_signed": told.is_signed,
+        "signed_with": told.signed_with,
+        "description": told.card.description,
+        "preprocessing": told.card.preprocessing,
+        "training": told.card.training,
+        "evaluation": told.card.evaluation,
     }
 
 
 def as_text(told: Description) -> str:
     """Write it for people."""
+    return "\n".join(f"{key:<13} {value}" for key, value in as_rows(told))
+
+
+def as_rows(told: Description, *, of_files: bool = True) -> list[tuple[str, str]]:
+    """Name one thing after the other; what the files are together is not known before the last one is written."""
     settings = ", ".join(f"{key} {value}" for key, value in told.card.parameters.items())
-    rows = [
+    return [
         ("name", told.name),
         ("format", told.card.format),
         ("trust", told.trust if told.objection is None else f"{told.trust}: {told.objection}"),
@@ -78,10 +101,16 @@ def as_text(told: Description) -> str:
         *(("input", _line(tensor)) for tensor in told.card.inputs),
         *(("output", _line(tensor)) for tensor in told.card.outputs),
         ("parameters", "unknown" if told.parameters is None else f"{told.parameters:,}"),
+        *(_of_files(told) if of_files else ()),
+    ]
+
+
+def _of_files(told: Description) -> list[tuple[str, str]]:
+    return [
         ("size", f"{told.content.size_bytes:,} bytes in {told.content.files} files"),
         ("digest", told.content.digest),
+        ("signature", told.signed_with or ("not checked" if told.is_signed else "none")),
     ]
-    return "\n".join(f"{key:<13} {value}" for key, value in rows)
 
 
 def _count_parameters(card: Card, path: Path) -> int:

@@ -26,6 +26,10 @@ class Page:
         """Say something."""
         self._parts.append(text)
 
+    def code(self, text: str) -> None:
+        """Show what can be copied."""
+        self._parts.append(f"```\n{text}\n```")
+
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Show figures."""
         lines = [head, ["---"] * len(head), *rows]
@@ -36,17 +40,19 @@ class Page:
         self._pictures[f"{name}.svg"] = svg
         self._parts.append(f"![{says}]({name}.svg)")
 
-    def write(self, directory: Path) -> None:
+    def write(self, directory: Path, name: str = PAGE) -> None:
         """Write all of it."""
         directory.mkdir(parents=True, exist_ok=True)
-        for name, svg in self._pictures.items():
-            (directory / name).write_bytes(svg)
-        (directory / PAGE).write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
+        for picture, svg in self._pictures.items():
+            (directory / picture).write_bytes(svg)
+        (directory / name).write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value).replace("|", "\\|")

@@ -59,10 +59,14 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     parameters: dict[str, object] = {}
     inputs: tuple[CardTensor, ...]
     outputs: tuple[CardTensor, ...]
+    description: str = ""
+    """What it is for."""
     preprocessing: str = ""
     """What was done to the data before it was learned, and what a client has to do."""
     training: dict[str, object] = {}
     """How it was learned, and how good it was then: for people, nothing depends on it."""
+    evaluation: dict[str, object] = {}
+    """What `model-server evaluate` said of it."""
 
     @property
     def file(self) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from model_server.artefact.digest import Content, content_of
 from model_server.artefact.publish import publish, staging
 from model_server.artefact.record import write_fetch_seconds
+from model_server.artefact.signature import hold_signature
 from model_server.errors import ModelError, Reason
 from model_server.fetch.cache import Cache
 from model_server.fetch.download import download
@@ -47,6 +48,8 @@ class Options:
     source_mount: Path
     max_bytes: int
     cache: Path | None = None
+    trusted_keys: Path | None = None
+    """Whose signature there has to be; any or none without."""
     patience: Patience = field(default_factory=Patience)
 
 
@@ -77,6 +80,7 @@ def _fetch(source: Source, options: Options) -> Content:
     with staging(options.directory) as place:
         staged = place / CURRENT
         content = _stage(source, staged, options)
+        _require_signed(staged, options)
         (options.directory / DIGEST).unlink(missing_ok=True)
         publish(staged, target)
         write_fetch_seconds(options.directory, time.monotonic() - started)
@@ -108,6 +112,7 @@ def _already_here(options: Options) -> Content | None:
         return None
     with contextlib.suppress(ModelError, FileNotFoundError):  # it may be a link into a cache that somebody clears
         content = content_of(current)
+        _require_signed(current, options)
         return content if content.digest == options.pin else None
     return None
 
@@ -165,6 +170,11 @@ def _require_pinned(content: Content, options: Options) -> None:
     if options.pin not in (None, content.digest):
         message = f"The model has the digest {content.digest}, but {options.pin} is asked for; nothing was changed."
         raise ModelError(Reason.DIGEST_MISMATCH, message)
+
+
+def _require_signed(model: Path, options: Options) -> None:
+    if options.trusted_keys is not None:
+        hold_signature(model.resolve(), options.trusted_keys)
 
 
 # -- bringing it
