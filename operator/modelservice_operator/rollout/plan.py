@@ -8,7 +8,7 @@ if that failed the one promoted before. The cases:
     -------------  --------------  -------------------------------  -------------------------------------------------
     any            not recorded    the ledger lacks the desired     record it
     any            any             ledger lost, a revision serves   adopt the serving revision as stable
-    any            any             a failed revision is not wanted  forget that it failed
+    any            any             a failed revision is not wanted  forget that it failed, once it has no traffic
                                    any more, or is to be retried
     any            desired         a rollback of it was ordered     it failed
     none yet       none            the first one failed             no pods
@@ -121,9 +121,9 @@ def records_the_desired(seen: Situation) -> Plan | None:
 
 
 def forgets_what_failed(seen: Situation) -> Plan | None:
-    """A failure binds as long as the spec describes the revision and nobody orders another try."""
+    """A failure binds as long as the spec describes the revision and nobody orders another try, or it has traffic."""
     for entry in seen.ledger:
-        if entry.verdict is not Verdict.FAILED:
+        if entry.verdict is not Verdict.FAILED or entry.name == seen.newcomer:
             continue
         is_retried = seen.orders.retry not in {"", entry.retried}
         if entry.name != seen.desired or is_retried:

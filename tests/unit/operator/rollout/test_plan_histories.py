@@ -109,14 +109,12 @@ class World:
         return Reading(Counted(200, 100 if name in self.failing else 0) if self.has_traffic else Counted())
 
     def serving(self) -> int:
-        """Pods that are available and selected by the Service, and of a revision that may serve."""
+        """Pods that are available and selected by the Service, and not of a revision that failed."""
         names = self.selector if self.selector is not None else tuple(self.pods)
-        return sum(pod.available for name in names if self.may_serve(name) for pod in self.pods.get(name, []))
+        return sum(pod.available for name in names if not self.has_failed(name) for pod in self.pods.get(name, []))
 
-    def may_serve(self, name: str) -> bool:
-        """Tell whether the ledger lets a revision through: not one that failed, nor one whose failure it forgot."""
-        entry = self.ledger.get(name)
-        return entry is None or (entry.verdict is not Verdict.FAILED and self.observe().decided(name))
+    def has_failed(self, name: str) -> bool:
+        return name in self.ledger and self.ledger[name].verdict is Verdict.FAILED
 
     def carry_out(self, plan: Plan) -> None:
         match plan.ledger:
@@ -167,7 +165,9 @@ class World:
         )
         # What serves now and would not after: Deployments give up unready pods first.
         selected = plan.traffic if len(plan.traffic) < 2 else tuple(after)
-        left = sum(min(seen.workload(name).available, after.get(name, 0)) for name in selected if self.may_serve(name))
+        left = sum(
+            min(seen.workload(name).available, after.get(name, 0)) for name in selected if not self.has_failed(name)
+        )
         floor = self.replicas
         if makes_room:
             floor -= 1 if self.replicas > 1 or self.rollout.capacity == "Replace" else 0

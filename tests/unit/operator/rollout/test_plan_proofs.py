@@ -330,6 +330,17 @@ def test_who_would_not_fit_in_place_or_may_only_surge_waits_on() -> None:
     assert surge.replicas == {"a": 3, "b": 1}
 
 
+def test_a_failure_is_not_forgotten_before_its_traffic_is_taken_away() -> None:
+    for desired in "ab":
+        orders = {"desired": desired, "orders": Orders(retry="1")}
+        plan = decide(saw(STABLE, FAILED, a=up(2), b=up(1), traffic="ab", **orders))
+        assert (plan.ledger, plan.traffic) == (None, ("a",))
+        plan = decide(saw(STABLE, FAILED, a=up(0), b=up(3), traffic="b", **orders))
+        assert (plan.ledger, plan.replicas["b"]) == (None, 3)
+        plan = decide(saw(STABLE, FAILED, a=up(3), b=up(0), traffic="a", **orders))
+        assert plan.ledger == Judge("b", Verdict.UNDECIDED)
+
+
 # -- the pods of the revision before
 
 
