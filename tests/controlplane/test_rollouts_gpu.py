@@ -160,16 +160,17 @@ class Model:
             assert not is_true(change.body, "Stalled"), status
             assert {each["decision"] for each in status.get("history") or ()} <= {"Promoted"}, status
 
-    def made_room_after(self, patience: timedelta) -> None:
+    def made_room_after(self, patience: timedelta, since: int) -> None:
         """Want the first pod that went for another to have gone when the other had been without a node for so long."""
+        pods = [each for each in self._witness.changes(self.namespace, "Pod") if each.version > since]
         unplaced = [
             datetime.fromisoformat(found["lastTransitionTime"])
-            for change in self._witness.changes(self.namespace, "Pod")
+            for change in pods
             if (found := condition(change.body, "PodScheduled")) is not None and found["status"] == "False"
         ]
         given_up = [
             datetime.fromisoformat(about["deletionTimestamp"]) - timedelta(seconds=about["deletionGracePeriodSeconds"])
-            for change in self._witness.changes(self.namespace, "Pod")
+            for change in pods
             if "deletionTimestamp" in (about := change.body["metadata"])
         ]
         assert min(given_up) - min(unplaced) >= patience
@@ -193,14 +194,14 @@ def version(body: Object) -> str:
 def a_full_cluster_rolls_over(model: Model, *, replicas: int, capacity: str) -> None:
     model.add_node()
     model.serve(replicas, gpus=8 // replicas)
-    old, patience = model.stable, timedelta(seconds=3)
+    old = model.stable
     begun = model.apply(NEW, rollout={"capacity": capacity, "capacityPatience": "3s"})
     model.until_ready()
     assert model.stable != old
     model.kept(begun, least=replicas - 1, most=replicas + 1)
     model.never_failed()
     if capacity == "Auto":
-        model.made_room_after(patience)
+        model.made_room_after(timedelta(seconds=3), begun)
 
 
 def the_only_pod_of_a_full_cluster_stays_until_it_may_go(model: Model) -> None:
