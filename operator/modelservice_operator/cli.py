@@ -129,7 +129,11 @@ async def _doctor(settings: config.Config, options: argparse.Namespace) -> int:
     cluster = await Cluster.connect()
     try:
         installation = doctor.Installation(
-            settings.installation, options.lease_namespace, _namespaces(settings, options), KINDS.optional
+            settings.installation,
+            options.lease_namespace,
+            _namespaces(settings, options),
+            logs=settings.evidence.logs,
+            optional=KINDS.optional,
         )
         findings = await doctor.examine(cluster, installation, user=options.user, url=options.operator)
     finally:

@@ -108,6 +108,14 @@ class Prometheus(Block):
     """File with the certificate authorities to trust. Default: those of the image."""
 
 
+class Evidence(Block):
+    """What is kept of a revision that failed."""
+
+    logs: bool = True
+    """The end of the log of its container, 2 KB, in the status of its ModelService, in the ledger and in an Event: who
+    may read those can read it."""
+
+
 class Watch(Block):
     """What the operator looks after."""
 
@@ -138,6 +146,9 @@ class Config(Block):
 
     prometheus: Prometheus = Field(default_factory=Prometheus)
     """Whom to ask how much of the error budgets is left."""
+
+    evidence: Evidence = Field(default_factory=Evidence)
+    """What is kept of a revision that failed."""
 
 
 DEFAULT = Config(images=Images(server="localhost/modelservice/model-server:dev"))

@@ -58,6 +58,8 @@ class Installation:
     lease_namespace: str
     namespaces: tuple[str, ...] = ()
     """Those that it looks after; empty: all."""
+    logs: bool = True
+    """Whether it reads those of containers that failed."""
     optional: tuple[Resource, ...] = ()
     """Kinds that a cluster may lack."""
 
@@ -141,7 +143,7 @@ def questions(of: Installation) -> Iterator[tuple[rbac.Right, str]]:
         rbac.Where.CLUSTER: ("",),
         rbac.Where.OWN: (of.lease_namespace,),
     }
-    for rule in rbac.rules(of.name, in_cluster=not of.namespaces):
+    for rule in rbac.rules(of.name, in_cluster=not of.namespaces, logs=of.logs):
         for right in rule.rights():
             yield from ((right, namespace) for namespace in where[rule.where])
 

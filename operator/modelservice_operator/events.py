@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator.api.reasons import ConditionType, EventReason, Reason
-from modelservice_operator.engine.recorder import Event
+from modelservice_operator.engine.recorder import LONGEST_NOTE, Event
 from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Record
+from modelservice_operator.rollout.evidence import end
 from modelservice_operator.rollout.situation import Verdict
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ def of_decision(line: Record | Adopt | Judge | Mark, seen: Situation) -> Event |
             note = f"Revision {name} gave way to {seen.desired} because of {reason}."
             return Event(EventReason.REVISION_SUPERSEDED, note, "Rollout", is_warning=True)
         case Judge(name, Verdict.FAILED, _, reason, message):
-            return Event(
-                EventReason.REVISION_FAILED, f"Revision {name} failed ({reason}): {message}", "Rollout", is_warning=True
-            )
+            note = _with_end(f"Revision {name} failed ({reason}): {message}", line.log)
+            return Event(EventReason.REVISION_FAILED, note, "Rollout", is_warning=True)
     return None
+
+
+def _with_end(note: str, log: str) -> str:
+    """Add as many of the last lines of a log as an Event can hold."""
+    room = LONGEST_NOTE - len(f"{note}\n".encode())
+    return f"{note}\n{end(log, room)}" if log and room > 0 else note
 
 
 def _rollout(reason: EventReason, note: str) -> Event:

@@ -70,8 +70,11 @@ class Right:
         return f"{kind}/{self.rule.subresource}" if self.rule.subresource else kind
 
 
-def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
-    """Return all rules of an installation of the whole cluster, or of some namespaces, in the order of the chart."""
+def rules(installation: str, *, in_cluster: bool = True, logs: bool = True) -> tuple[Rule, ...]:
+    """Return all rules of an installation of the whole cluster, or of some namespaces, in the order of the chart.
+
+    `logs`: whether it may read those of containers that failed.
+    """
     models = (resources.MODEL_SERVICES,)
     found = (
         Rule("What is wanted: read, never written.", models, _READ),
@@ -115,6 +118,12 @@ def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
             "Why a pod does not come up, in the words of the scheduler and the kubelet.",
             (resources.PODS,),
             ("list", "watch"),
+        ),
+        Rule(
+            "What a container has written last, as evidence of why its revision was given up.",
+            (resources.PODS,),
+            ("get",),
+            subresource="log",
         ),
         Rule("Who evaluates a candidate before it gets traffic.", (resources.JOBS,), _KEEP),
         Rule("What the operator did, for `kubectl describe`.", (resources.EVENTS,), ("create", "patch")),
@@ -164,4 +173,8 @@ def rules(installation: str, *, in_cluster: bool = True) -> tuple[Rule, ...]:
             Where.OWN,
         ),
     )
-    return found if in_cluster else tuple(each for each in found if each.where is not Where.CLUSTER)
+    return tuple(
+        each
+        for each in found
+        if (in_cluster or each.where is not Where.CLUSTER) and (logs or each.subresource != "log")
+    )

@@ -18,7 +18,7 @@ from modelservice_operator.engine.scrape import Scraper
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.evaluations import Evaluations
 from modelservice_operator.gauges import Gauges
-from modelservice_operator.kube.errors import TerminalError
+from modelservice_operator.kube.errors import KubeError, TerminalError
 from modelservice_operator.kube.resources import (
     ALERTMANAGER_CONFIGS,
     COLLECTORS,
@@ -48,6 +48,7 @@ from modelservice_operator.render.disruption_budget import disruption_budget
 from modelservice_operator.render.network_policy import network_policy
 from modelservice_operator.render.pod import serving_port, speaks_tls
 from modelservice_operator.report import changes, says, status
+from modelservice_operator.rollout import evidence
 from modelservice_operator.rollout.decision import Adopt, Judge, Mark, Plan, Record
 from modelservice_operator.rollout.ledger import decided, notes
 from modelservice_operator.rollout.plan import collectable, decide, gives_something_up, removable
@@ -75,6 +76,7 @@ LOOK_AGAIN = timedelta(seconds=30)
 LOOK_AT_OTHERS_AGAIN = timedelta(seconds=10)
 OTHERS_REPORT_WITHIN = timedelta(seconds=20)
 _REMEMBERED_LINES = 20_000
+_LOG_SECONDS = 2.0
 _STEPS_AT_ONCE = 8  # more than the longest chain of ledger lines that one change can cause
 
 
@@ -230,8 +232,11 @@ class Reconciler:
     async def _apply(self, seen: Seen, plan: Plan) -> bool:
         """Write what the plan asks for; return whether that is ground for another plan."""
         if plan.ledger is not None:
-            await self._write_ledger(seen, plan.ledger)
-            if (event := events.of_decision(plan.ledger, seen.situation)) is not None:
+            line = plan.ledger
+            if isinstance(line, Judge):
+                line = await self._with_evidence(seen, line)
+            await self._write_ledger(seen, line)
+            if (event := events.of_decision(line, seen.situation)) is not None:
                 self._recorder.record(seen.service, event)
             return True
         if await self._pin(seen):
@@ -250,6 +255,20 @@ class Reconciler:
         )
         await _each(lambda: self._apply_deployments(seen, plan), *(() if is_moving else rest))
         return is_moving
+
+    async def _with_evidence(self, seen: Seen, line: Judge) -> Judge:
+        """Add the end of the log of the container that failed, if it can be had soon: no verdict waits for it."""
+        source = evidence.source(line, seen.children.pods.values()) if self._config.evidence.logs else None
+        if source is None:
+            return line
+        try:
+            async with asyncio.timeout(_LOG_SECONDS):
+                log = await self._applier.log(seen.namespace, source.pod, source.container, previous=source.previous)
+        except (KubeError, TimeoutError) as error:
+            why = str(error) or "it takes too long"
+            _log.warning("The log of container %s of pod %s cannot be had: %s", source.container, source.pod, why)
+            return line
+        return replace(line, log=evidence.end(evidence.readable(log), evidence.KEPT_BYTES))
 
     async def _write_ledger(self, seen: Seen, line: Record | Adopt | Judge | Mark) -> None:
         match line:

@@ -7,7 +7,9 @@ kubelet does. Real pods are the business of tests/e2e.
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
+import ssl
 import threading
 import time
 from datetime import UTC, datetime
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
+
+from cluster.pki import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,12 +65,57 @@ def ended(message: str, exit_code: int = 0) -> State:
     }
 
 
+class Logs(http.server.ThreadingHTTPServer):
+    """Where the API server asks a kubelet for logs: every container has written the same, or nobody can tell."""
+
+    daemon_threads = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Log)
+        authority = Authority.create(directory)
+        authority.issue("kubelet", "/CN=kubelet", ["127.0.0.1"])
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(directory / "kubelet.crt", directory / "kubelet.key")
+        self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.written: bytes | None = None
+        self.asked: list[str] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Logs]:
+        """Answer while the block runs."""
+        with self:
+            thread = threading.Thread(target=self.serve_forever, name="logs")
+            thread.start()
+            try:
+                yield self
+            finally:
+                self.shutdown()
+                thread.join()
+
+
+class _Log(http.server.BaseHTTPRequestHandler):
+    server: Logs
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        body = b"no such log" if self.server.written is None else self.server.written
+        self.send_response(500 if self.server.written is None else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 class Kubelet:
     """A node of the test's own, and a thread that tells what its pods do."""
 
     def __init__(self, kubeconfig: Path, node: str, **capacity: str) -> None:
         self._core = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
         self._node, self._capacity = node, {"cpu": "64", "memory": "64Gi", "pods": "200"} | capacity
+        self.log_port = 0
+        """Where it is asked for logs; 0: nowhere. Set before it runs."""
         self._stop = threading.Event()
         self._told: dict[str, State] = {}
         self._beaten = 0.0
@@ -91,6 +140,9 @@ class Kubelet:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now}
         status = {"capacity": self._capacity, "allocatable": self._capacity, "conditions": [ready]}
+        if self.log_port:
+            status["addresses"] = [{"type": "InternalIP", "address": "127.0.0.1"}]
+            status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": self.log_port}}
         self._core.patch_node_status(self._node, {"status": status})
         self._beaten = time.monotonic()
 

@@ -184,6 +184,11 @@ def test_the_roles_grant_exactly_what_the_operator_needs_and_say_why(offline: He
     text = offline("template", RELEASE, CHART, "--show-only=templates/rbac.yaml")
     assert re.findall(r"^  # (.*)\n  - apiGroups", text, re.MULTILINE) == [rule.why for rule in rbac.rules("second")]
 
+    silent = offline.manifests("--set=evidence.logs=false")["ClusterRole", RELEASE]["rules"]
+    assert [rule for rule in rendered["ClusterRole", RELEASE]["rules"] if rule not in silent] == [
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}
+    ]
+
     namespaced = {
         each["metadata"]["namespace"]: each["rules"]
         for each in offline.all("--set=installation=second,watch.namespaces={team-a,team-b}")

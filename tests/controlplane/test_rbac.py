@@ -19,7 +19,7 @@ from cluster import ports
 from cluster.controlplane import ControlPlane
 from cluster.definitions import definition
 from controlplane.conftest import install_crd, kubectl_of, until_served
-from controlplane.kubelet import Kubelet
+from controlplane.kubelet import Kubelet, State, crashing, serving
 from controlplane.operator_process import ACCOUNT, NAMESPACE, OperatorProcess
 from controlplane.services import Services
 from modelservice_operator import doctor, names, rbac
@@ -206,6 +206,11 @@ def live(world: World, services: Services) -> None:
     world.until(lambda: ready("evaluated") == "Ready", "it serves without an evaluation")
     world.until(lambda: f"{hash_of('evaluated')}-eval" not in names_of(services, "jobs"), "the evaluation is gone")
 
+    serves, world.kubelet.state_of = world.kubelet.state_of, crashes_unless(services.revisions("evaluated")[0]["name"])
+    services.apply("evaluated", replicas=1, startupTimeout="1s")
+    world.until(lambda: ready("evaluated") == "NeverReady", "a revision that crashes is given up")
+    world.kubelet.state_of = serves
+
     first = services.revisions()[0]["name"]
     leave_a_long_history(services)
     world.until(lambda: "m-100" not in names_of(services, "controllerrevisions"), "the oldest of too many is gone")
@@ -226,6 +231,18 @@ def live(world: World, services: Services) -> None:
     for name in TAKEN:
         reason = lambda name=name: services.condition("Stalled", name).get("reason")  # noqa: E731
         world.until(lambda reason=reason: reason() == "NameConflict", f"{name} meets a name that is taken")  # type: ignore[misc]
+
+
+def crashes_unless(revision: str) -> Callable[[dict[str, str]], State]:
+    """Have all servers crash but those of a revision, and of other services."""
+    crash = crashing("KeyError")
+    crash["conditions"] += [{"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+
+    def state(labels: dict[str, str]) -> State:
+        is_other = labels.get(names.NAME) == "evaluated" and labels.get(names.REVISION) != revision
+        return crash if is_other else serving()
+
+    return state
 
 
 def take_names(services: Services) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cluster import binaries
-from controlplane.kubelet import Kubelet, crashing, ended, serving
+from controlplane.kubelet import Kubelet, Logs, crashing, ended, serving
 from waiting import until
 
 if TYPE_CHECKING:
@@ -36,9 +36,17 @@ OLD, NEW = {"uri": "file:///models/m"}, {"uri": "file:///models/m2"}
 
 
 @pytest.fixture(scope="module")
-def kubelet(plane: ControlPlane) -> Iterator[Kubelet]:
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logs]:
+    with Logs(tmp_path_factory.mktemp("logs")).running() as logs:
+        yield logs
+
+
+@pytest.fixture(scope="module")
+def kubelet(plane: ControlPlane, logs: Logs) -> Iterator[Kubelet]:
     """Its only node, which two devices fill."""
-    with Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "2"}).running() as kubelet:
+    kubelet = Kubelet(plane.kubeconfig, "n1", **{"nvidia.com/gpu": "2"})
+    kubelet.log_port = logs.server_port
+    with kubelet.running():
         yield kubelet
 
 
@@ -146,8 +154,12 @@ def test_a_first_model_is_evaluated_before_anybody_is_served(services: Services,
     assert services.condition("Available")["status"] == "False"
 
 
-def test_a_model_that_does_not_come_up_in_time_is_given_up(services: Services, kubelet: Kubelet) -> None:
+def test_a_model_that_does_not_come_up_in_time_is_given_up_and_the_end_of_its_log_is_kept(
+    services: Services, kubelet: Kubelet, logs: Logs
+) -> None:
     old = serve_the_old_one(services, replicas=1, startupTimeout="1s")
+    ending = b"  0%\r  0% 100%\r\n\x1b[31mloading \xc3\xa4\x1b[0m\nKeyError: 'weights'\n"
+    logs.asked, logs.written = [], "ä x\n".encode() * 1000 + ending
     crash = crashing("KeyError: 'weights'")
     crash["conditions"] += [{"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
     kubelet.state_of = lambda labels: serving() if labels.get(REVISION) == old else crash
@@ -155,8 +167,19 @@ def test_a_model_that_does_not_come_up_in_time_is_given_up(services: Services, k
     stalled = services.until("Stalled", "True", "NeverReady")
     assert "KeyError: 'weights'" in stalled["message"]
     assert selected(services) == old
+    newest = history(services)[0]
+    assert newest["log"].endswith("  0% 100%\nloading ä\nKeyError: 'weights'")
+    assert 1900 < len(newest["log"].encode()) <= 2048
+    [asked] = logs.asked
+    assert "/server?" in asked
+    assert "previous=true" in asked
+    event = until(
+        lambda: [each for each in services.all("events") if each["reason"] == "RevisionFailed"], "an Event tells of it"
+    )[0]
+    assert event["message"].endswith("loading ä\nKeyError: 'weights'")
     services.apply(model=OLD, replicas=1, startupTimeout="1s")
     services.until("Ready", "True", "Ready")
+    assert history(services)[0] == newest, "what was decided stays when it is forgotten in the ledger"
 
 
 def test_steps_stop_where_they_should_and_paused_goes_nowhere(services: Services) -> None:
@@ -277,7 +300,10 @@ def told_at(address: str) -> Object:
     return state | {"podIP": address, "podIPs": [{"ip": address}]}
 
 
-def test_a_model_whose_answers_are_errors_loses_its_traffic_within_a_step(services: Services, kubelet: Kubelet) -> None:
+def test_a_model_whose_answers_are_errors_loses_its_traffic_within_a_step(
+    services: Services, kubelet: Kubelet, logs: Logs
+) -> None:
+    logs.asked, logs.written = [], None
     old = serve_the_old_one(services, replicas=1)
     with pages("127.0.0.71") as of_old, pages("127.0.0.72") as of_new:
         of_old.page = of_new.page = PAGE.format(good=0, bad=0)
@@ -291,6 +317,7 @@ def test_a_model_whose_answers_are_errors_loses_its_traffic_within_a_step(servic
     assert selected(services) == old
     newest = history(services)[0]
     assert (newest["decision"], newest["measured"]["error_rate"]) == ("RolledBack", "0.1000")
+    assert (len(logs.asked), "log" in newest) == (1, False), "no verdict waits for a log that is not to be had"
     until(lambda: names(services, "deployments") == {old}, "its pods are gone")
 
 

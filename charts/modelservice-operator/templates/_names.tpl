@@ -46,6 +46,8 @@ monitoring:
   {{- toYaml $monitoring | nindent 2 }}
 prometheus:
   {{- toYaml .Values.prometheus | nindent 2 }}
+evidence:
+  {{- toYaml .Values.evidence | nindent 2 }}
 {{- end -}}
 
 {{- define "operator.image" -}}

@@ -137,6 +137,9 @@ class Decision(Block):
     measured: Annotated[Mapping[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """What was measured of it."""
 
+    log: str | None = None
+    """The end of the log of a container of it that failed."""
+
 
 class ObjectiveStatus(Block):
     """How an objective of spec.slo is kept."""

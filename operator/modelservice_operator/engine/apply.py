@@ -127,6 +127,10 @@ class Applier:
         """Read the objects of a namespace that have some labels, as the store knows only children."""
         return (await self._cluster.list(resource, namespace=namespace, selector=selector)).items
 
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> bytes:
+        """Read the last lines that a container has written, or that it had before it was started again."""
+        return await self._cluster.log(namespace, pod, container, previous=previous)
+
     async def remove(self, live: Body) -> None:
         """Delete one child, exactly the one that was seen. Its deletion wakes the key."""
         metadata = live["metadata"]

@@ -32,7 +32,7 @@ _REMEMBERED: Final = 4096
 _KEPT_SECONDS: Final = 3600.0  # by the API server, unless it is told otherwise
 _AT_ONCE: Final = 10
 _SECONDS_PER_EVENT: Final = 60.0
-_LONGEST_NOTE: Final = 1024
+LONGEST_NOTE: Final = 1024
 _FLUSH_SECONDS: Final = 2.0
 
 
@@ -186,7 +186,7 @@ class Recorder:
 def _short(note: str) -> str:
     """Cut a note to what the API server takes, in bytes."""
     encoded = note.encode()
-    return note if len(encoded) <= _LONGEST_NOTE else encoded[: _LONGEST_NOTE - 4].decode(errors="ignore") + " ..."
+    return note if len(encoded) <= LONGEST_NOTE else encoded[: LONGEST_NOTE - 4].decode(errors="ignore") + " ..."
 
 
 def _stamp(moment: datetime) -> str:

@@ -16,6 +16,7 @@ from yarl import URL
 
 from modelservice_operator.kube.credentials import Credentials
 from modelservice_operator.kube.errors import KubeError, NotFound, Throttled, Unavailable, error_from_status
+from modelservice_operator.kube.resources import PODS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,6 +34,8 @@ _REQUESTS_AT_ONCE: Final = 16  # more only queue in the server, which gives one 
 _REQUEST: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _THROTTLED_TRIES: Final = 4
 _LONGEST_RETRY_AFTER: Final = 30.0
+_LOG_LINES: Final = 50
+_LOG_BYTES: Final = 256 * 1024
 
 # The server ends each watch after a time of our choice. Until then it sends a bookmark about once a minute, but only
 # of a kind that has changed since the server started (1.35): a silent stream is either of a quiet kind or dead, and a
@@ -101,6 +104,15 @@ class Cluster:
     async def get(self, resource: Resource, namespace: str, name: str) -> Body:
         """Read one object."""
         return await self._request("get", resource, "GET", resource.path(namespace, name))
+
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> bytes:
+        """Read the last lines that a container has written, or that it had before it was started again.
+
+        The server counts bytes from the first of these lines, so that a limit of few would miss the end.
+        """
+        which = {"container": container, "previous": str(previous).lower()}
+        params = which | {"tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
+        return await self._answer("get", PODS, "GET", PODS.path(namespace, pod, "log"), params=params)
 
     async def list(
         self, resource: Resource, *, namespace: str | None = None, selector: str = "", limit: int = 500
@@ -219,7 +231,26 @@ class Cluster:
         body: Body | None = None,
         content_type: str = _JSON,
     ) -> Body:
-        """Send one request, again where the server asks to come back later, and read the answer."""
+        """Send one request, and read the answer."""
+        answer = await self._answer(verb, resource, method, path, params=params, body=body, content_type=content_type)
+        try:
+            found: Body = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise Unavailable(f"The API server did not answer: {method} {path}: {error}") from error
+        return found
+
+    async def _answer(
+        self,
+        verb: str,
+        resource: Resource,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = _JSON,
+    ) -> bytes:
+        """Send one request, again where the server asks to come back later."""
         data = None if body is None else orjson.dumps(body)
         async with self._slots:  # kept while throttled: that is the back pressure
             tries = 1
@@ -230,8 +261,7 @@ class Cluster:
                     async with self._exchange(
                         verb, resource, method, path, params=params, data=data, content_type=content_type
                     ) as response:
-                        answer: Body = orjson.loads(await response.read())
-                        return answer
+                        return await response.read()
                 except Throttled as error:
                     if tries == _THROTTLED_TRIES:
                         raise

@@ -85,7 +85,7 @@ def status_object(service: Body, pods: Sequence[Body] | None) -> Body:
 
 
 def history(lines: Sequence[Body], *, colours: bool = False) -> list[str]:
-    """Return the decisions as a table, the newest first, each with what was measured and why."""
+    """Return the decisions as a table, the newest first, each with what was measured, why, and the end of a log."""
     rows = [
         (
             Cell(line.get("decidedTime", "")),
@@ -101,6 +101,7 @@ def history(lines: Sequence[Body], *, colours: bool = False) -> list[str]:
     found = [first]
     for row, line in zip(rest, lines, strict=True):
         found += [row, *(f"  {words.one_line(part)}" for part in line.get("message", "").splitlines())]
+        found += [f"    {words.one_line(part)}" for part in line.get("log", "").splitlines()]
     return found
 
 

@@ -13,5 +13,6 @@ plan       the decision, with
   pace       how many pods of each
   weights    shares of requests as pods
   room       what fits where something was
+evidence   what the log of a container says about a failure
 history    what became of revisions, as status tells it
 """

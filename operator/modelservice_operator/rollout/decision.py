@@ -50,6 +50,7 @@ class Judge:
     reason: str = ""
     message: str = ""
     measured: Mapping[str, str] = field(default_factory=dict)
+    log: str = ""  # the end of that of a container that failed, added where it can be read
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def _decision(entry: Entry) -> Body:
         "message": entry.message or "It held the promised number of pods.",
         "decidedTime": entry.decided_time,
         **({"measured": dict(entry.measured)} if entry.measured else {}),
+        **({"log": entry.log} if entry.log else {}),
     }
 
 

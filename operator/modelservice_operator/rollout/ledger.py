@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelservice_operator import names
+from modelservice_operator.rollout import evidence
 from modelservice_operator.rollout.decision import Judge, Mark
 from modelservice_operator.rollout.situation import Entry, Verdict
 
@@ -31,6 +32,7 @@ def entry(revision: Body, pins: Mapping[str, Body]) -> Entry:
         message=notes.get(names.MESSAGE, ""),
         decided_time=notes.get(names.DECIDED_TIME, ""),
         measured=_measured(notes.get(names.MEASURED, "")),
+        log=evidence.end(notes.get(names.LOG, ""), evidence.KEPT_BYTES),
         retried=notes.get(names.RETRIED, ""),
         step=_number(notes.get(names.STEP, "")),
         step_time=notes.get(names.STEP_TIME, ""),
@@ -51,6 +53,7 @@ def notes(entry: Entry) -> dict[str, str]:
         names.DECIDED_TIME: entry.decided_time,
         names.PROMOTION: str(entry.promotion or ""),
         names.MEASURED: json.dumps(entry.measured, sort_keys=True) if entry.measured else "",
+        names.LOG: entry.log,
         names.RETRIED: entry.retried,
         names.STEP: str(entry.step or ""),
         names.STEP_TIME: entry.step_time,
@@ -68,7 +71,7 @@ def decided(entry: Entry, step: Judge | Mark, now: str, retry: str) -> Entry:
         case Mark(_, number, makes_room):
             time = now if number != entry.step else entry.step_time
             return replace(entry, step=number, step_time=time, makes_room=makes_room)
-        case Judge(_, verdict, promotion, reason, message, measured):
+        case Judge(_, verdict, promotion, reason, message, measured, log):
             return replace(
                 entry,
                 verdict=verdict,
@@ -77,6 +80,7 @@ def decided(entry: Entry, step: Judge | Mark, now: str, retry: str) -> Entry:
                 message=message,
                 decided_time=now,
                 measured=measured,
+                log=log,
                 retried=retry if verdict is Verdict.FAILED else "",
                 step=0,
                 step_time="",

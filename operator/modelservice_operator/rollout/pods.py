@@ -99,6 +99,19 @@ def trouble(pod: Body) -> Trouble | None:
     return None
 
 
+def failing_container(pod: Body) -> tuple[str, bool] | None:
+    """Name the container that keeps a pod from serving, else its server; None: neither has run.
+
+    And tell whether it ran before it was started again, which has a log of its own.
+    """
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in _statuses(pod, kind):
+            ends_well = kind == "initContainerStatuses"
+            if _ended(container) and _container_trouble(container, ends_well=ends_well) is not None:
+                return container["name"], "terminated" not in (container.get("state") or {})
+    return (names.SERVER, False) if _has_begun(pod) else None
+
+
 def _is_alive(pod: Body) -> bool:
     """Tell whether a pod counts.
 

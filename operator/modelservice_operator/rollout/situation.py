@@ -43,6 +43,7 @@ class Entry:
     message: str = ""  # of the verdict, in a sentence
     decided_time: str = ""
     measured: Mapping[str, str] = field(default_factory=dict)  # what the verdict was found on
+    log: str = ""  # the end of that of the container that failed
     retried: str = ""  # the token of the retry annotation when it failed
     step: int = 0  # how many of the rollout's steps it has reached
     step_time: str = ""  # when it reached the last of them

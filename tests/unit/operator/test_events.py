@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelservice_operator.engine.recorder import LONGEST_NOTE
 from modelservice_operator.events import of_decision, of_status
 from modelservice_operator.rollout.decision import Adopt, Judge, Record
 from modelservice_operator.rollout.situation import Situation, Verdict
@@ -86,6 +87,19 @@ def test_a_first_revision_is_no_news_and_another_one_is() -> None:
 def test_a_revision_that_served_before_is_rolled_back_to() -> None:
     back = replace(NOW, ledger=(promoted("m-1", 2), promoted("m-2", 1)))
     assert decided(Judge("m-2", Verdict.PROMOTED, 3), back) == "RolledBack: Revision m-2 has taken over again from m-1."
+
+
+def test_as_many_of_the_last_lines_of_a_log_are_told_as_an_event_can_hold() -> None:
+    lines = [f"line {number}" for number in range(500)]
+    failed = Judge("m-2", Verdict.FAILED, reason="NeverReady", message="No pod became ready.")
+    event = of_decision(replace(failed, log="\n".join(lines)), NOW)
+    assert event is not None
+    first, *rest = event.note.split("\n")
+    assert first == "Revision m-2 failed (NeverReady): No pod became ready."
+    assert rest == lines[-len(rest) :]
+    assert LONGEST_NOTE - 10 < len(event.note) <= LONGEST_NOTE
+    assert decided(replace(failed, message="x" * LONGEST_NOTE, log="line")).endswith("x")
+    assert decided(failed) == f"RevisionFailed: {first}"
 
 
 def test_a_revision_that_gave_way_and_one_that_was_adopted_are_told() -> None:

@@ -17,6 +17,7 @@ def test_a_decision_is_told_with_its_evidence() -> None:
         message="f1 is 0.5, and must be at least 0.9.",
         decided_time="2026-01-01T00:00:02Z",
         measured={"f1": "0.5"},
+        log="KeyError: 'f1'",
     )
     assert history([failed, entry()], []) == [
         {
@@ -26,6 +27,7 @@ def test_a_decision_is_told_with_its_evidence() -> None:
             "message": "f1 is 0.5, and must be at least 0.9.",
             "decidedTime": "2026-01-01T00:00:02Z",
             "measured": {"f1": "0.5"},
+            "log": "KeyError: 'f1'",
         }
     ]
 
