@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import ConditionType, Reason
-from modelservice_operator.api.status import Role
+from modelservice_operator.api.status import LARGEST_COUNT, Role
 from modelservice_operator.observe import Problem
 from modelservice_operator.rollout.decision import Phase, Plan
-from modelservice_operator.rollout.gates import gates
+from modelservice_operator.rollout.gates import SATURATION, gates, number
 from modelservice_operator.rollout.history import history
 from modelservice_operator.rollout.situation import Entry, Situation, Trouble, Verdict
 
@@ -74,6 +74,8 @@ def status(
         found["rollout"] = _rollout(situation, plan)
     if decisions := history(situation.ledger, old.get("history") or ()):
         found["history"] = decisions
+    if measured := _measured(situation):
+        found["measured"] = measured
     if quality is not None:
         found["slo"] = quality.objectives
     return found
@@ -233,6 +235,13 @@ def _rollout(situation: Situation, plan: Plan) -> Body:
         **({"step": entry.step} if entry.step else {}),
         **({"gates": [_gate(gate) for gate in judged]} if judged and not entry.promotion else {}),
     }
+
+
+def _measured(situation: Situation) -> Body:
+    """Return what is known of a pod of the stable revision; the ledger's notes may say anything."""
+    told = situation.stable.measured if situation.stable is not None else {}
+    found = number(told.get(SATURATION, ""))
+    return {"saturationConcurrency": int(found)} if found is not None and 1 <= found <= LARGEST_COUNT else {}
 
 
 def _gate(gate: Gate) -> Body:

@@ -96,9 +96,11 @@ def test_a_model_that_passes_its_evaluation_is_promoted_and_the_evaluation_leave
     services: Services, kubelet: Kubelet
 ) -> None:
     old = serve_the_old_one(services, replicas=2)
-    kubelet.state_of = with_evaluations((scores(f1="0.95"), 0))
+    assert "measured" not in services.get("modelservice")["status"]
+    kubelet.state_of = with_evaluations((scores(f1="0.95", saturation_concurrency="12"), 0))
     services.apply(model=NEW, replicas=2, evaluation=EVALUATION)
     services.until("Ready", "True", "Ready")
+    assert services.get("modelservice")["status"]["measured"] == {"saturationConcurrency": 12}
     new = services.revisions()[0]["name"]
     assert new != old
     assert selected(services) == new

@@ -12,6 +12,7 @@ from modelservice_operator.api.rules import Block
 
 UNSEEN = -1  # observedGeneration of an object that no operator has looked at: never "Current" for kstatus
 
+LARGEST_COUNT = 2**31 - 1
 Count = Annotated[int, Field(strict=True, ge=0, json_schema_extra={"format": "int32"})]
 Generation = Annotated[int, Field(strict=True, json_schema_extra={"format": "int64"})]
 
@@ -141,6 +142,13 @@ class Decision(Block):
     """The end of the log of a container of it that failed."""
 
 
+class Measured(Block):
+    """What the evaluation of the stable revision measured."""
+
+    saturation_concurrency: Annotated[Count, Field(ge=1)]
+    """The fewest requests at once that a pod can do no more than."""
+
+
 class ObjectiveStatus(Block):
     """How an objective of spec.slo is kept."""
 
@@ -186,6 +194,9 @@ class ModelServiceStatus(Block):
 
     history: Annotated[tuple[Decision, ...], Field(max_length=10)] = ()
     """The last ten decisions, the newest first."""
+
+    measured: Measured | None = None
+    """What the evaluation of the stable revision measured."""
 
     slo: Annotated[tuple[ObjectiveStatus, ...], _list_map("name", 16)] = ()
     """How the objectives of spec.slo are kept, the one with the least error budget first."""

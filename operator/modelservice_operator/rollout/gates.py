@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from modelservice_operator.api.types import Evaluation, EvaluationMetric
 
-DATASET = "dataset"  # among what was measured: the digest of what it was measured on
+# Among what was measured:
+DATASET = "dataset"  # the digest of what it was measured on
+SATURATION = "saturation_concurrency"
 
 
 class GateVerdict(StrEnum):

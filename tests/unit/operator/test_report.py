@@ -326,3 +326,14 @@ def test_the_patch_turns_the_old_status_into_the_new(old: Body, new: Body) -> No
 @given(STATUSES)
 def test_what_is_equal_needs_no_patch(old: Body) -> None:
     assert changes(old, copy.deepcopy(old)) == {}
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [("12", 12), ("", None), ("many", None), ("0", None), ("1e99", None), ("12.7", 12)],
+)
+def test_what_an_evaluation_measured_is_shown_of_the_stable_revision(note: str, shown: int | None) -> None:
+    stable = promoted(measured={"saturation_concurrency": note} if note else {})
+    found = told(saw("m-2", ledger=(stable, entry("m-2", 2, measured={"saturation_concurrency": "7"})), m1=load(3)))
+    assert found.get("measured") == ({"saturationConcurrency": shown} if shown else None)
+    ModelServiceStatus.model_validate(found)
