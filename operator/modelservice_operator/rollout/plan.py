@@ -162,6 +162,8 @@ def starts_the_first(seen: Situation) -> Plan | None:
         return Plan(Phase.WAITING, f"Waiting until the pods of revision {others[0]} are gone.")
     replicas = {desired.name: pace.allowed(seen, desired.name)}
     may_serve = own.ready if seen.has_service else pace.serving(seen, desired.name) >= seen.replicas
+    if proof.awaits_evaluation(seen, desired):
+        replicas, may_serve = {desired.name: min(1, seen.replicas)}, own.ready
     if may_serve or seen.replicas == 0:
         return proof.evaluate(seen, desired, replicas, ()) or _promote(seen, desired)
     message = f"Waiting for the first ready pod of revision {desired.name}."
@@ -304,7 +306,8 @@ def tries_the_next(seen: Situation) -> Plan:
     if (failed := proof.was_not_ready_in_time(seen, next_)) is not None:
         return failed
     beside = min(pace.allowed(seen, stable.name), pace.most(seen, next_) - 1)
-    replicas = {stable.name: beside, next_.name: min(seen.replicas, max(1, load.wanted))}
+    own = 1 if proof.awaits_evaluation(seen, next_) else min(seen.replicas, max(1, load.wanted))
+    replicas = {stable.name: beside, next_.name: own}
     if (room := pace.wants_room(seen, next_)) is not None:
         return room if room.ledger is not None else replace(room, replicas=replicas, traffic=traffic)
     if not load.available:

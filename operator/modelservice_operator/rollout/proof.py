@@ -24,10 +24,15 @@ def must_prove(seen: Situation, entry: Entry) -> bool:
     return not entry.promotion and seen.orders.promote != entry.name
 
 
+def awaits_evaluation(seen: Situation, entry: Entry) -> bool:
+    """Tell whether a revision is still to pass one, as one pod: several would answer as more than what one can do."""
+    return seen.evaluation is not None and must_prove(seen, entry) and entry.verdict is not Verdict.PASSED
+
+
 def evaluate(seen: Situation, entry: Entry, replicas: dict[str, int], traffic: tuple[str, ...]) -> Plan | None:
     """Return what the evaluation of a revision asks for; None: it has nothing to prove, or has done so."""
     terms = seen.evaluation
-    if terms is None or not must_prove(seen, entry) or entry.verdict is Verdict.PASSED:
+    if terms is None or not awaits_evaluation(seen, entry):
         return None
     if seen.replicas == 0:
         message = f"Revision {entry.name} is evaluated as soon as a replica is wanted."

@@ -54,6 +54,18 @@ def test_an_available_pod_is_evaluated_before_it_gets_traffic() -> None:
     assert plan.replicas == {"a": 3, "b": 1}
 
 
+def test_one_pod_is_evaluated_as_several_would_show_more_than_one_can_do() -> None:
+    first, several = replace(NEXT, sequence=1), up(3)
+    alone = {"a": up(0, exists=False), "traffic": "", "evaluation": EVALUATION}
+    assert decide(saw(first, b=up(0, exists=False), **alone)).replicas == {"b": 1}
+    assert decide(saw(first, b=several, **alone)).replicas == {"b": 1}
+    assert decide(saw(STABLE, NEXT, a=up(3), b=several, evaluation=EVALUATION)).replicas == {"a": 3, "b": 1}
+    taking_over = {**alone, "has_service": False}
+    assert decide(saw(first, b=up(1), **taking_over)).evaluate == "b"
+    passed = decide(saw(replace(PASSED, sequence=1), b=up(1), **taking_over))
+    assert (passed.replicas, passed.ledger) == ({"b": 3}, None), "all are available before it takes over"
+
+
 def test_what_reaches_its_bounds_passes_and_what_does_not_fails_with_its_numbers() -> None:
     def judged(score: str) -> Judge:
         evaluated = {"b": Evaluated({"f1": score}, "sha256:1")}
