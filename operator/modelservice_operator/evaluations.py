@@ -7,30 +7,40 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
-from modelservice_operator.kube.resources import PODS
+from modelservice_operator.engine.store import Key
+from modelservice_operator.kube.errors import Forbidden
+from modelservice_operator.kube.resources import EVENTS, PODS
 from modelservice_operator.render.evaluation import digest_of, evaluation_job, revision_service
-from modelservice_operator.rollout.evaluated import ended_time, has_ended, outcome
+from modelservice_operator.rollout.evaluated import ended_time, has_ended, is_under_way, outcome, trouble
+from modelservice_operator.rollout.situation import Evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from modelservice_operator.api.types import ModelServiceSpec
     from modelservice_operator.config import Config
     from modelservice_operator.engine.apply import Applier
     from modelservice_operator.observe import Children, Seen
     from modelservice_operator.rollout.decision import Plan
-    from modelservice_operator.rollout.situation import Evaluated
 
 Body = dict[str, Any]
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=5)
+_STARTS_WITHIN, _LOOK_EVERY = timedelta(seconds=5), timedelta(seconds=15)
 
 
 @dataclass(slots=True)
-class _Tries:
-    """How often an evaluation has come to no verdict."""
+class _Course:
+    """What is remembered of the evaluation of a revision."""
 
     job: str
-    number: int = 1
+    """UID of its Job."""
+    tries: int
+    """How many Jobs there were, which tells how patient to be."""
+    found: Evaluated | None = None
+    """How that Job has ended, or why its pod does not run."""
+    looked: datetime | None = None
+    """When somebody looked why its pod does not run."""
 
 
 class Evaluations:
@@ -40,29 +50,30 @@ class Evaluations:
         self._applier = applier
         self._config = config
         self._clock = clock
-        self._ended: dict[str, Evaluated] = {}  # by the UID of the Job
-        self._tries: dict[tuple[str, str], _Tries] = {}  # by namespace and revision: twins elsewhere have its name, too
+        self._courses: dict[Key, dict[str, _Course]] = {}  # by service and revision
 
-    async def outcomes(self, children: Children) -> Mapping[str, Evaluated]:
-        """Return how the evaluations that have come to an end did, by revision."""
-        found = {}
+    async def outcomes(self, key: Key, spec: ModelServiceSpec | None, children: Children) -> Mapping[str, Evaluated]:
+        """Return how the evaluations did that have come to an end, or why they do not begin, by revision."""
+        outcomes = {}
         for job in children.jobs.values():
-            if has_ended(job):
-                found[job["metadata"]["labels"][names.REVISION]] = await self._outcome(job)
-        return found
+            course = self._course(key, job)
+            await self._follow(job, course)
+            if course.found is not None and _is_asked_for(job, spec):
+                outcomes[job["metadata"]["labels"][names.REVISION]] = course.found
+        return outcomes
 
     async def keep(self, seen: Seen, plan: Plan) -> None:
         """Have the Job and the Service of the plan, and no others."""
-        revision, children = plan.evaluate, seen.children
+        revision, children, key = plan.evaluate, seen.children, Key(seen.namespace, seen.name)
         for name, job in children.jobs.items():
-            is_current = seen.spec is not None and seen.spec.evaluation is not None and _is_about(job, seen)
-            if name != names.evaluation(revision) or not is_current or self._is_due_again(job):
-                self._ended.pop(job["metadata"]["uid"], None)
+            is_current = name == names.evaluation(revision) and _is_asked_for(job, seen.spec)
+            if not is_current or self._is_due_again(key, job):
                 await self._applier.remove(job)
         for name, body in children.services.items():
             if names.REVISION in body["metadata"]["labels"] and name != revision:
                 await self._applier.remove(body)
         if not revision or seen.spec is None:
+            self.forget(key)
             return
         entry = seen.situation.known(revision)
         what = (seen.namespace, seen.name, seen.spec, entry)
@@ -70,37 +81,64 @@ class Evaluations:
         if names.evaluation(revision) not in children.jobs:
             await self._applier.ensure(seen.service, evaluation_job(*what, self._config), None)
 
-    def again(self, children: Children) -> timedelta | None:
-        """Return when an evaluation that came to no verdict is to be tried again."""
-        waits = [self._wait(job) for job in children.jobs.values() if has_ended(job)]
-        return max(min(waits), timedelta(0)) if waits else None
+    def again(self, key: Key, children: Children) -> timedelta | None:
+        """Return when an evaluation that came to no verdict is to be tried again, or to be asked why it is late."""
+        times = [self._due(job, self._course(key, job)) for job in children.jobs.values() if not is_under_way(job)]
+        return max(min(times) - self._clock(), timedelta(0)) if times else None
 
-    async def _outcome(self, job: Body) -> Evaluated:
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a service of which nothing is being evaluated."""
+        self._courses.pop(key, None)
+
+    def _course(self, key: Key, job: Body) -> _Course:
+        courses, revision = self._courses.setdefault(key, {}), job["metadata"]["labels"][names.REVISION]
+        course, uid = courses.get(revision), job["metadata"]["uid"]
+        if course is None or course.job != uid:
+            course = courses[revision] = _Course(uid, course.tries + 1 if course is not None else 1)
+        return course
+
+    async def _follow(self, job: Body, course: _Course) -> None:
+        """Find out what came of a Job, once; or now and then why its pod does not run, as nobody tells of that."""
+        if has_ended(job):
+            if course.found is None or course.found.trouble is not None:
+                course.found = outcome(job, await self._pods(job))
+        elif is_under_way(job):
+            course.found = None
+        elif self._due(job, course) <= self._clock():
+            course.looked = self._clock()
+            pods = await self._pods(job)
+            found = trouble(pods, [] if pods else await self._refusals(job))
+            course.found = Evaluated(trouble=found) if found is not None else None
+
+    async def _pods(self, job: Body) -> list[Body]:
         metadata = job["metadata"]
-        if metadata["uid"] not in self._ended:
-            selector = f"batch.kubernetes.io/job-name={metadata['name']}"
-            pods = await self._applier.find(PODS, metadata["namespace"], selector)
-            self._ended[metadata["uid"]] = outcome(job, pods)
-        return self._ended[metadata["uid"]]
+        selector = f"batch.kubernetes.io/job-name={metadata['name']}"
+        return await self._applier.find(PODS, metadata["namespace"], selector=selector)
 
-    def _is_due_again(self, job: Body) -> bool:
+    async def _refusals(self, job: Body) -> list[Body]:
+        metadata = job["metadata"]
+        try:
+            fields = f"regarding.uid={metadata['uid']},reason=FailedCreate"
+            return await self._applier.find(EVENTS, metadata["namespace"], fields=fields)
+        except Forbidden:
+            return []
+
+    def _is_due_again(self, key: Key, job: Body) -> bool:
         """Tell whether an evaluation without a verdict has waited long enough; a verdict is not asked for twice."""
-        if not has_ended(job) or not self._ended.get(job["metadata"]["uid"]):
-            return False
-        return self._wait(job) <= timedelta(0)
+        return has_ended(job) and self._due(job, self._course(key, job)) <= self._clock()
 
-    def _wait(self, job: Body) -> timedelta:
-        metadata = job["metadata"]
-        uid, revision = metadata["uid"], (metadata["namespace"], metadata["labels"][names.REVISION])
-        tries = self._tries.setdefault(revision, _Tries(uid))
-        if tries.job != uid:
-            tries.job, tries.number = uid, tries.number + 1
-        patience: timedelta = min(_FIRST_WAIT * 2**tries.number / 2, _LONGEST_WAIT)
-        return datetime.fromisoformat(ended_time(job)) + patience - self._clock()
+    def _due(self, job: Body, course: _Course) -> datetime:
+        """Return when to act: to try again what has ended, or to look at what has not begun."""
+        if has_ended(job):
+            patience: timedelta = min(_FIRST_WAIT * 2 ** min(course.tries - 1, 10), _LONGEST_WAIT)
+            return datetime.fromisoformat(ended_time(job)) + patience
+        if course.looked is not None:
+            return course.looked + _LOOK_EVERY
+        return datetime.fromisoformat(job["metadata"]["creationTimestamp"]) + _STARTS_WITHIN
 
 
-def _is_about(job: Body, seen: Seen) -> bool:
+def _is_asked_for(job: Body, spec: ModelServiceSpec | None) -> bool:
     """Tell whether a Job asks what the spec asks for now."""
-    assert seen.spec is not None  # noqa: S101 - see the caller
-    assert seen.spec.evaluation is not None  # noqa: S101 - see the caller
-    return bool(job["metadata"]["annotations"].get(names.EVALUATION) == digest_of(seen.spec.evaluation))
+    if spec is None or spec.evaluation is None:
+        return False
+    return bool(job["metadata"]["annotations"].get(names.EVALUATION) == digest_of(spec.evaluation))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from modelservice_operator.config import Config
+    from modelservice_operator.monitoring.budgets import Quality
 
 Body = dict[str, Any]
 ByName = Mapping[str, Body]
@@ -99,8 +100,8 @@ class Around:
     """What is known of a service beside its objects."""
 
     now: datetime = LONG_AGO
-    is_spent: bool = False
-    """An error budget of it is known to be spent."""
+    quality: Quality | None = None
+    """How it keeps what it promises, if it promises anything."""
     evaluated: Mapping[str, Evaluated] = field(default_factory=dict)
     """How evaluations ended, by revision."""
 
@@ -125,7 +126,7 @@ def observe(wish: Wish, children: Children, config: Config, around: Around = NOT
         startup_timeout=spec.startup_timeout.timedelta,
         orders=_orders(service),
         now=around.now,
-        is_spent=around.is_spent,
+        is_spent=around.quality is not None and around.quality.within_budget[1] is Reason.BUDGET_EXHAUSTED,
         evaluated=around.evaluated,
     )
     try:

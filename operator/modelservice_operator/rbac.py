@@ -126,6 +126,9 @@ def rules(installation: str, *, in_cluster: bool = True, logs: bool = True) -> t
             subresource="log",
         ),
         Rule("Who evaluates a candidate before it gets traffic.", (resources.JOBS,), _KEEP),
+        Rule(
+            "Why the pod of an evaluation is not made, which Jobs tell in Events alone.", (resources.EVENTS,), ("list",)
+        ),
         Rule("What the operator did, for `kubectl describe`.", (resources.EVENTS,), ("create", "patch")),
         Rule(
             "Where the Prometheus Operator is installed: a ServiceMonitor of each model, a PrometheusRule of each with "

@@ -120,6 +120,7 @@ class Reconciler:
             self._gauges.forget(key)
             self._left_alone.pop(key, None)
             self._takeover.forget(key)
+            self._evaluations.forget(key)
             return None  # the garbage collector removes the children, also while no operator runs
         children = self._children(service)
         if keeper := await self._neighbours.keeper(kept_by(key.name, children)):
@@ -150,8 +151,9 @@ class Reconciler:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             children = self._children(service)  # with what was just written
             if not moved:
-                seen = observe(wish, children, self._config, await self._around(wish, children))
-                await self._report(seen, plan, problem)
+                around = await self._around(wish, children)
+                seen = observe(wish, children, self._config, around)
+                await self._report(seen, plan, problem, around.quality)
                 is_new = problem is not None and problem != seen.problem
                 return LOOK_AGAIN if is_new else self._look_again(seen, plan)
         return timedelta(0)
@@ -168,13 +170,11 @@ class Reconciler:
 
     async def _around(self, wish: Wish, children: Children) -> Around:
         """Find out what no object of the service says."""
-        spec, key = wish.spec, Key(wish.service["metadata"]["namespace"], wish.service["metadata"]["name"])
-        told = (wish.service.get("status") or {}).get("slo") or ()
-        budget = quality(spec.slo, self._budgets.of(key), told) if spec is not None and spec.slo is not None else None
+        key = Key(wish.service["metadata"]["namespace"], wish.service["metadata"]["name"])
         return Around(
             now=self._clock(),
-            is_spent=budget is not None and budget.within_budget[1] is Reason.BUDGET_EXHAUSTED,
-            evaluated=await self._evaluations.outcomes(children),
+            quality=self._quality(wish),
+            evaluated=await self._evaluations.outcomes(key, wish.spec, children),
         )
 
     def _with_readings(self, seen: Seen) -> Seen:
@@ -195,7 +195,7 @@ class Reconciler:
         times = (
             self._takeover.goes_on_for(seen),
             plan.again if plan is not None else None,
-            self._evaluations.again(seen.children),
+            self._evaluations.again(Key(seen.namespace, seen.name), seen.children),
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -412,14 +412,14 @@ class Reconciler:
                 f"Another installation of the operator keeps this, {keeper}, and does not look after it. "
                 "End that installation, or have it look after this namespace."
             )
-            await self._report(seen, None, Problem(Reason.MANAGED_BY_OTHER, message))
+            await self._report(seen, None, Problem(Reason.MANAGED_BY_OTHER, message), self._quality(seen))
         else:
             self._gauges.forget(key)
         return LOOK_AT_OTHERS_AGAIN
 
     # -- report
 
-    async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None) -> None:
+    async def _report(self, seen: Seen, plan: Plan | None, problem: Problem | None, quality: Quality | None) -> None:
         found = status(
             seen,
             plan,
@@ -427,7 +427,7 @@ class Reconciler:
             self._now(),
             outdated=self._is_outdated(seen),
             monitored=self._monitored(seen),
-            quality=self._quality(seen),
+            quality=quality,
         )
         phase = plan.phase.value if plan is not None else ""
         price = price_per_hour(seen.situation, self._config)
@@ -446,12 +446,12 @@ class Reconciler:
         left_out = dropped(seen.spec.slo) if seen.spec.slo is not None else []
         return monitored(self._optional(seen), self._collectors(seen.namespace), left_out)
 
-    def _quality(self, seen: Seen) -> Quality | None:
+    def _quality(self, of: Wish | Seen) -> Quality | None:
         """Tell how the service keeps what it promises, if it promises anything."""
-        if seen.spec is None or seen.spec.slo is None:
+        if of.spec is None or of.spec.slo is None:
             return None
-        told = (seen.service.get("status") or {}).get("slo") or ()
-        return quality(seen.spec.slo, self._budgets.of(Key(seen.namespace, seen.name)), told)
+        told, metadata = (of.service.get("status") or {}).get("slo") or (), of.service["metadata"]
+        return quality(of.spec.slo, self._budgets.of(Key(metadata["namespace"], metadata["name"])), told)
 
     def _is_outdated(self, seen: Seen) -> str:
         """Say what `outdated` says, which for a line of the ledger is always the same, without rendering each time."""

@@ -146,10 +146,10 @@ def _ready_condition(seen: Seen, plan: Plan | None, problem: Problem | None) -> 
     if plan.phase in {Phase.PAUSED, Phase.FROZEN}:
         return "False", _ON_THE_WAY[plan.phase], plan.message
     if (found := _trouble(situation)) is not None:
-        name, trouble = found
+        subject, trouble = found
         reason = Reason.WAITING_FOR_CAPACITY if trouble.waits_for_capacity else trouble.reason
         told = str(_before(seen, ConditionType.READY).get("message", ""))
-        said = _steady(told, f"Revision {name}: {trouble.message}", trouble.words)
+        said = _steady(told, f"{subject}: {trouble.message}", trouble.words)
         is_about_room = trouble.waits_for_capacity and plan.phase is Phase.WAITING
         return "False", reason, f"{said} {plan.message}" if is_about_room else said
     if plan.phase is Phase.SETTLED:
@@ -178,6 +178,7 @@ def _scheduled_condition(seen: Seen) -> list[tuple[ConditionType, str, Reason, s
     """Scheduled exists where devices are asked for, or a pod has no node."""
     situation = seen.situation
     troubles = [each for _, load in sorted(situation.workloads.items()) for each in load.troubles]
+    troubles += [each.trouble for each in situation.evaluated.values() if each.trouble is not None]
     if waiting := [each for each in troubles if each.waits_for_capacity]:
         return [(ConditionType.SCHEDULED, "False", waiting[0].reason, waiting[0].sentence)]
     asks = seen.spec is not None and seen.spec.accelerator is not None
@@ -187,12 +188,14 @@ def _scheduled_condition(seen: Seen) -> list[tuple[ConditionType, str, Reason, s
 
 
 def _trouble(situation: Situation) -> tuple[str, Trouble] | None:
-    """Return what speaks against the revision on its way in, else against any other that has pods."""
+    """Return what speaks against the revision on its way in, or keeps it from being evaluated, else against others."""
     order = [situation.desired, *([situation.newcomer] if situation.newcomer else []), *sorted(situation.workloads)]
     for name in order:
-        load = situation.workload(name)
+        load, evaluated = situation.workload(name), situation.evaluated.get(name)
         if load.troubles:
-            return name, load.troubles[0]
+            return f"Revision {name}", load.troubles[0]
+        if evaluated is not None and evaluated.trouble is not None:
+            return f"Evaluation of revision {name}", evaluated.trouble
     return None
 
 

@@ -56,8 +56,15 @@ WATCHED = {
 
 EVALUATED = {
     "replicas": 1,
-    "evaluation": {"dataset": {"uri": "s3://models/x.npz"}, "metrics": [{"name": "f1", "min": "0.9"}]},
+    "evaluation": {
+        "dataset": {"uri": "s3://models/x.npz"},
+        "metrics": [{"name": "f1", "min": "0.9"}],
+        "resources": {"limits": {"example.com/none": "1"}},
+    },
 }
+# Refuses the pods of these evaluations, and no others.
+QUOTA: Body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+QUOTA |= {"spec": {"hard": {"requests.example.com/none": "0"}}}
 
 # Objects of others, which have the names of a service's children: by the name of the service.
 PIN: Body = {"apiVersion": "v1", "kind": "ConfigMap"}
@@ -200,8 +207,10 @@ def live(world: World, services: Services) -> None:
     world.until(lambda: ready() == "Ready", "m serves again, as it did before")
     world.until(lambda: "patch events.events.k8s.io" in world.used(), "this is told as what happened before")
 
+    services.kubectl("create", "-f", "-", stdin=QUOTA)
     services.apply("evaluated", **EVALUATED)
-    world.until(lambda: f"{hash_of('evaluated')}-eval" in names_of(services, "jobs"), "a candidate is evaluated")
+    refusal = lambda: services.condition("Ready", "evaluated").get("message", "")  # noqa: E731
+    world.until(lambda: "exceeded quota: none" in refusal(), "a candidate is not evaluated, and it is told why")
     services.apply("evaluated", replicas=1)
     world.until(lambda: ready("evaluated") == "Ready", "it serves without an evaluation")
     world.until(lambda: f"{hash_of('evaluated')}-eval" not in names_of(services, "jobs"), "the evaluation is gone")

@@ -148,6 +148,23 @@ def test_an_evaluation_that_comes_to_no_verdict_is_told_and_tried_again(services
     assert history(services)[0]["decision"] == "Promoted"
 
 
+def test_an_evaluation_that_has_no_node_is_told_and_goes_on_once_it_asks_for_less(
+    services: Services, kubelet: Kubelet
+) -> None:
+    old = serve_the_old_one(services, replicas=1)
+    kubelet.state_of = with_evaluations((scores(f1="0.95"), 0))
+    three = {"resources": {"limits": {"nvidia.com/gpu": "3"}}}
+    services.apply(model=NEW, replicas=1, evaluation=EVALUATION | three)
+    waiting = services.until("Ready", "False", "WaitingForCapacity")
+    assert waiting["message"].startswith("Evaluation of revision m-")
+    assert "Insufficient nvidia.com/gpu" in waiting["message"]
+    assert services.condition("Scheduled")["status"] == "False"
+    assert selected(services) == old
+    services.apply(model=NEW, replicas=1, evaluation=EVALUATION)
+    services.until("Ready", "True", "Ready")
+    assert history(services)[0]["measured"]["f1"] == "0.95"
+
+
 def test_a_first_model_is_evaluated_before_anybody_is_served(services: Services, kubelet: Kubelet) -> None:
     kubelet.state_of = with_evaluations((scores(f1="0.5"), 0))
     services.apply(model=NEW, replicas=1, evaluation=EVALUATION)

@@ -123,9 +123,9 @@ class Applier:
         except NotFound:
             return None
 
-    async def find(self, resource: Resource, namespace: str, selector: str) -> list[Body]:
-        """Read the objects of a namespace that have some labels, as the store knows only children."""
-        return (await self._cluster.list(resource, namespace=namespace, selector=selector)).items
+    async def find(self, resource: Resource, namespace: str, *, selector: str = "", fields: str = "") -> list[Body]:
+        """Read the objects of a namespace that have some labels or fields, as the store knows only children."""
+        return (await self._cluster.list(resource, namespace=namespace, selector=selector, fields=fields)).items
 
     async def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> bytes:
         """Read the last lines that a container has written, or that it had before it was started again."""

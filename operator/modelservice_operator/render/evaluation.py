@@ -58,7 +58,7 @@ def revision_service(namespace: str, service: str, spec: ModelServiceSpec, entry
 def evaluation_job(namespace: str, service: str, spec: ModelServiceSpec, entry: Entry, config: Config) -> Body:
     """Return the Job; its pod has no label of the service's, so that no Service takes it for one of the model's."""
     assert spec.evaluation is not None  # noqa: S101 - nobody asks otherwise
-    name = names.evaluation(entry.name)
+    name, volumes = names.evaluation(entry.name), _volumes(spec.evaluation, entry)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -75,8 +75,8 @@ def evaluation_job(namespace: str, service: str, spec: ModelServiceSpec, entry: 
                     "enableServiceLinks": False,
                     "restartPolicy": "Never",
                     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [_container(namespace, service, spec, entry, config)],
-                    "volumes": _volumes(spec.evaluation, entry),
+                    "containers": [_container(namespace, service, spec, entry, config, volumes=volumes)],
+                    "volumes": volumes,
                 },
             },
         },
@@ -89,12 +89,13 @@ def digest_of(evaluation: Evaluation) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _container(namespace: str, service: str, spec: ModelServiceSpec, entry: Entry, config: Config) -> Body:
+def _container(
+    namespace: str, service: str, spec: ModelServiceSpec, entry: Entry, config: Config, *, volumes: list[Body]
+) -> Body:
     evaluation = spec.evaluation
     assert evaluation is not None  # noqa: S101 - as above
     dataset, has_tls = evaluation.dataset, speaks_tls(entry.template)
     scheme, port = "https" if has_tls else "http", serving_port(entry.template, spec.runtime.port)
-    volumes = _volumes(evaluation, entry)
     variables = credentials(dataset.uri, dataset.credentials_secret_ref)
     arguments = [
         "evaluate",

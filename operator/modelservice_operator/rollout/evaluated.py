@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelservice_operator.rollout.gates import number
-from modelservice_operator.rollout.situation import Evaluated
+from modelservice_operator.rollout.pods import refused
+from modelservice_operator.rollout.pods import trouble as trouble_of
+from modelservice_operator.rollout.situation import Evaluated, Trouble
 
 Body = Mapping[str, Any]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST_WORDS = 400
+_CREATING = re.compile(r"^(\(combined from similar events\): )?Error creating: ")
 
 
 def has_ended(job: Body) -> bool:
@@ -35,6 +38,24 @@ def outcome(job: Body, pods: Iterable[Body]) -> Evaluated:
     told = [_problem(message) for message in words if message]
     end = _end(job) or {}
     return Evaluated(problem=(told or [str(end.get("message") or "Its pod is gone without a word.")])[0])
+
+
+def is_under_way(job: Body) -> bool:
+    """Tell whether the pod of a Job runs."""
+    return not has_ended(job) and bool((job.get("status") or {}).get("ready"))
+
+
+def trouble(pods: Iterable[Body], refusals: Iterable[Body]) -> Trouble | None:
+    """Return why a Job's pod does not run: what holds it up, or if there is none, Events about who refuses it."""
+    waiting = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Pending"]
+    if found := [told for pod in waiting if (told := trouble_of(pod)) is not None]:
+        return found[0]
+    last = max(refusals, key=_told_time, default=None)
+    return refused(_CREATING.sub("", str(last.get("note", "")))) if last is not None else None
+
+
+def _told_time(event: Body) -> str:
+    return str(event.get("deprecatedLastTimestamp") or event.get("eventTime") or "")
 
 
 def _end(job: Body) -> Body | None:

@@ -47,7 +47,8 @@ def workload(deployment: Body | None, pods: Iterable[Body]) -> Workload:
     wanted = deployment["spec"].get("replicas", 1)
     found |= _evictions(seen) if wanted else set()
     status = deployment.get("status") or {}
-    found |= {_refused(condition) for condition in status.get("conditions") or () if _is_refusal(condition)}
+    refusals = [condition for condition in status.get("conditions") or () if _is_refusal(condition)]
+    found |= {refused(str(condition.get("message", ""))) for condition in refusals}
     return Workload(
         wanted=wanted,
         pods=max(status.get("replicas", 0), len(pods)),
@@ -207,9 +208,9 @@ def _is_refusal(condition: Body) -> bool:
     return bool(condition["type"] == "ReplicaFailure" and condition["status"] == "True")
 
 
-def _refused(condition: Body) -> Trouble:
-    """Quotas and admission policies refuse pods; the Deployment has their words."""
-    words = _REFUSED_POD.sub("", str(condition.get("message", "")))
+def refused(words: str) -> Trouble:
+    """Quotas and admission policies refuse pods; these are their words."""
+    words = _REFUSED_POD.sub("", words)
     is_full = "exceeded quota" in words or "insufficient quota" in words
     return Trouble(Reason.WAITING_FOR_CAPACITY if is_full else Reason.REJECTED, f"Its pods are refused: {words}")
 

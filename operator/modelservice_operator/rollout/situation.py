@@ -113,11 +113,12 @@ ABSENT = Workload(exists=False)
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """How the evaluation of a revision ended: with scores, or with a sentence that says why there are none."""
+    """How the evaluation of a revision ended, with scores or a sentence that says why not; or why it does not begin."""
 
     scores: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""  # of the dataset
     problem: str = ""
+    trouble: Trouble | None = None  # its pod does not run
 
     @property
     def measured(self) -> dict[str, str]:

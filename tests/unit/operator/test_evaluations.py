@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from modelservice_operator import names
+from modelservice_operator.engine.store import Key
 from modelservice_operator.evaluations import Evaluations
 from unit.operator.makers import CONFIG, children
 
@@ -31,12 +32,13 @@ def ended_now(namespace: str = "a", uid: str = "uid") -> dict[str, Any]:
 def waits(*jobs: dict[str, Any]) -> list[timedelta | None]:
     """Return how long it waits after each of these looks at Jobs."""
     patient = evaluations()
-    return [patient.again(children(job)) for job in jobs]
+    return [patient.again(Key(job["metadata"]["namespace"], "m"), children(job)) for job in jobs]
 
 
 def test_each_try_waits_longer_than_the_one_before() -> None:
     seconds = [10, 20, 40, 80, 160, 300, 300]
     assert waits(*(ended_now(uid=str(number)) for number in range(7))) == [timedelta(seconds=each) for each in seconds]
+    assert waits(*(ended_now(uid=str(number)) for number in range(100)))[-1] == timedelta(minutes=5)
 
 
 def test_looking_at_a_try_again_changes_nothing() -> None:
@@ -46,3 +48,11 @@ def test_looking_at_a_try_again_changes_nothing() -> None:
 def test_services_of_one_name_and_spec_in_two_namespaces_do_not_push_each_other_back() -> None:
     twins = [ended_now("a", "uid of a"), ended_now("b", "uid of b")]
     assert waits(*twins, *twins, *twins) == [timedelta(seconds=10)] * 6
+
+
+def test_what_is_no_longer_evaluated_is_forgotten_with_its_tries() -> None:
+    patient, key = evaluations(), Key("a", "m")
+    assert patient.again(key, children(ended_now(uid="1"))) == timedelta(seconds=10)
+    assert patient.again(key, children(ended_now(uid="2"))) == timedelta(seconds=20)
+    patient.forget(key)
+    assert patient.again(key, children(ended_now(uid="3"))) == timedelta(seconds=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.api.status import ModelServiceStatus
+from modelservice_operator.api.types import Evaluation
 from modelservice_operator.observe import Problem, Seen
 from modelservice_operator.report import changes, status
 from modelservice_operator.rollout.plan import decide
-from modelservice_operator.rollout.situation import Trouble
+from modelservice_operator.rollout.situation import Evaluated, Trouble
 from unit.operator.makers import DIGEST, Body, children, entry, parsed, promoted, service, traffic_service
 from unit.operator.situations import (
     CANDIDATE,
@@ -337,3 +339,20 @@ def test_what_an_evaluation_measured_is_shown_of_the_stable_revision(note: str, 
     found = told(saw("m-2", ledger=(stable, entry("m-2", 2, measured={"saturation_concurrency": "7"})), m1=load(3)))
     assert found.get("measured") == ({"saturationConcurrency": shown} if shown else None)
     ModelServiceStatus.model_validate(found)
+
+
+def test_an_evaluation_whose_pod_does_not_run_is_told_with_its_reason() -> None:
+    def evaluating(trouble: Trouble) -> Seen:
+        seen = saw("m-2", ledger=(STABLE, entry("m-2", 2)), m1=load(3), m2=load(1))
+        terms = Evaluation.model_validate(
+            {"dataset": {"uri": "s3://models/x.npz"}, "metrics": [{"name": "f1", "min": "0.9"}]}
+        )
+        situation = replace(seen.situation, evaluation=terms, evaluated={"m-2": Evaluated(trouble=trouble)})
+        return replace(seen, situation=situation)
+
+    pull = Trouble(Reason.IMAGE_PULL_FAILED, "Image cannot be pulled", "no such host")
+    assert conditions(evaluating(pull))["Ready"] == ("False", "ImagePullFailed")
+    assert message(evaluating(pull)) == "Evaluation of revision m-2: Image cannot be pulled: no such host"
+    found = conditions(evaluating(UNSCHEDULABLE))
+    assert found["Ready"] == ("False", "WaitingForCapacity")
+    assert found["Scheduled"] == ("False", "Unschedulable")
