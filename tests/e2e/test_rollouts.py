@@ -98,7 +98,7 @@ def test_a_model_that_does_not_load_gets_no_traffic_and_is_given_up_with_its_wor
         loader.apply(model=model("broken"), replicas=1, startupTimeout="20s")
         assert "no weights" in loader.until("Stalled", "True", "NeverReady")["message"]
         load.until_more()
-    assert "no weights" in newest(service)["log"]
+    assert "no weights" in newest(loader)["log"]
     assert load.failures == []
     assert [*load.answers] == pods
     assert loader.stable == serving
