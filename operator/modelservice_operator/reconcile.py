@@ -132,7 +132,8 @@ class Reconciler:
     async def _bring(self, service: Body, children: Children) -> timedelta | None:
         wish, is_fresh = await self._read(service), False
         for _ in range(_STEPS_AT_ONCE):
-            seen = observe(wish, children, self._config, await self._around(wish, children))
+            around = await self._around(wish, children)
+            seen = observe(wish, children, self._config, around)
             seen = self._with_readings(seen)
             plan = decide(seen.situation) if _can_plan(seen) else None
             if plan is not None and not is_fresh and gives_something_up(seen.situation, plan):
@@ -151,7 +152,6 @@ class Reconciler:
                 problem = Problem(Reason.REJECTED, f"The API server refuses a child: {error}")
             children = self._children(service)  # with what was just written
             if not moved:
-                around = await self._around(wish, children)
                 seen = observe(wish, children, self._config, around)
                 await self._report(seen, plan, problem, around.quality)
                 is_new = problem is not None and problem != seen.problem

@@ -179,5 +179,9 @@ def test_the_history_is_a_table_with_reasons() -> None:
 def test_last_words_of_a_container_keep_their_lines_and_nothing_that_a_terminal_obeys() -> None:
     line = REFUSED | {"message": "It ended:\n\033[2Jboom\n"}
     assert view.history([line])[2:] == ["  It ended:", "  [2Jboom"]
+    assert view.history([line | {"log": "Traceback:\n  \033[2JKeyError\n"}])[4:] == [
+        "    Traceback:",
+        "    [2JKeyError",
+    ]
     [last] = view.status(service(status={"history": [line]}), [])[-1:]
     assert last.endswith("GateFailed: It ended: [2Jboom")
