@@ -1,7 +1,8 @@
 """What is worth an Event of Kubernetes: what `kubectl describe` tells of a ModelService. No I/O.
 
-Decisions about revisions are, and whatever turns condition Ready or takes the last serving pod away. What merely goes
-its course (a pod starts, a roll goes on) is not. So a service that comes up has one Event, when it is ready.
+Decisions about revisions and about the number of replicas are, and whatever turns condition Ready or takes the last
+serving pod away. What merely goes its course (a pod starts, a roll goes on) is not. So a service that comes up has one
+Event, when it is ready.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from modelservice_operator.rollout.situation import Situation
+    from modelservice_operator.scaling import Decision
 
 _ORDINARY = (Reason.ROLLING_OUT, Reason.MODEL_LOADING)
 _NO_WARNING = (Reason.PAUSED, Reason.READY, Reason.SCALED_TO_ZERO)
@@ -62,6 +64,12 @@ def _with_end(note: str, log: str) -> str:
     """Add as many of the last lines of a log as an Event can hold."""
     room = LONGEST_NOTE - len(f"{note}\n".encode())
     return f"{note}\n{end(log, room)}" if log and room > 0 else note
+
+
+def of_scaling(before: int, decision: Decision) -> Event:
+    """Return what a change of the number of replicas tells."""
+    note = f"From {before} to {decision.replicas} replicas ({decision.rule}): {decision.message}"
+    return Event(EventReason.SCALED, note, "Scale")
 
 
 def _rollout(reason: EventReason, note: str) -> Event:

@@ -14,7 +14,7 @@ from modelservice_operator.api.reasons import ConditionType
 from modelservice_operator.api.status import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modelservice_operator.engine.store import Key
 
@@ -25,6 +25,9 @@ _CONDITION: Final = "modelservice_condition"
 _REASON: Final = "modelservice_ready_reason"
 _PHASE: Final = "modelservice_rollout_phase"
 _PRICE: Final = "modelservice_price_per_hour"
+_DECIDED: Final = "modelservice_autoscaler_replicas"
+_INFLIGHT: Final = "modelservice_autoscaler_inflight"
+_RULE: Final = "modelservice_autoscaler_rule"
 
 _HELP: Final = {
     _WANTED: "Pods that the service promises.",
@@ -34,6 +37,9 @@ _HELP: Final = {
     _REASON: "Always 1; the reason label says why condition Ready is what it is.",
     _PHASE: "Always 1; the phase label says what the rollout is at.",
     _PRICE: "What the accelerators of all pods cost per hour, where their class has a price.",
+    _DECIDED: "Pods that the operator's autoscaler decided on after its last look.",
+    _INFLIGHT: "Requests without an answer that it saw in the pods that carry traffic.",
+    _RULE: "Always 1; the rule label says what decided.",
 }
 _ABSENT_IS_FALSE: Final = (ConditionType.RECONCILING, ConditionType.STALLED)
 _VALUES: Final = {"True": 1, "False": 0}
@@ -97,6 +103,18 @@ class Gauges:
         yield from (f'{_PHASE}{{{labels},phase="{it.phase}"}} 1\n' for labels, it in labelled if it.phase)
         yield _head(_PRICE)
         yield from (f"{_PRICE}{{{labels}}} {it.price:.12g}\n" for labels, it in labelled if it.price is not None)
+
+
+def scaling_text(decided: Iterable[tuple[Key, int, float | None, str]]) -> str:
+    """Return the series of the operator's autoscaler: replicas, requests in flight (None: not known) and rule."""
+    labelled = [(f'namespace="{key.namespace}",name="{key.name}"', *figures) for key, *figures in decided]
+    lines = [_head(_DECIDED)]
+    lines += [f"{_DECIDED}{{{labels}}} {replicas}\n" for labels, replicas, _, _ in labelled]
+    lines += [_head(_INFLIGHT)]
+    lines += [f"{_INFLIGHT}{{{labels}}} {count:.12g}\n" for labels, _, count, _ in labelled if count is not None]
+    lines += [_head(_RULE)]
+    lines += [f'{_RULE}{{{labels},rule="{rule}"}} 1\n' for labels, _, _, rule in labelled]
+    return "".join(lines)
 
 
 def _head(name: str) -> str:

@@ -72,6 +72,7 @@ class Seen:
     spec: ModelServiceSpec | None = None  # None: it breaks a rule, see `problem`
     desired: Entry | None = None  # the line that the ledger has or will get for the spec; None: see `problem`
     problem: Problem | None = None
+    writer_of_replicas: str = ""  # who has spec.replicas in a manifest beside spec.autoscaling
 
     @property
     def namespace(self) -> str:
@@ -104,6 +105,8 @@ class Around:
     """How it keeps what it promises, if it promises anything."""
     evaluated: Mapping[str, Evaluated] = field(default_factory=dict)
     """How evaluations ended, by revision."""
+    writer_of_replicas: str = ""
+    """Who has spec.replicas in a manifest beside spec.autoscaling; empty: nobody."""
 
 
 NOTHING_AROUND = Around()
@@ -138,9 +141,17 @@ def observe(wish: Wish, children: Children, config: Config, around: Around = NOT
     except NotAllowedError as error:
         problem = Problem(Reason.NOT_ALLOWED, str(error))
     else:
-        return Seen(service, children, replace(now, desired=desired.name), spec, desired)
+        return Seen(
+            service,
+            children,
+            replace(now, desired=desired.name),
+            spec,
+            desired,
+            writer_of_replicas=around.writer_of_replicas,
+        )
     # What is under way or serves goes on: scaling and repair do not wait for the spec to be mended.
-    return Seen(service, children, replace(now, desired=now.newcomer or now.desired), spec, problem=problem)
+    now = replace(now, desired=now.newcomer or now.desired)
+    return Seen(service, children, now, spec, problem=problem, writer_of_replicas=around.writer_of_replicas)
 
 
 def _orders(service: Body) -> Orders:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modelservice_operator.engine.scrape import ScrapeError
 from modelservice_operator.monitoring.exposition import ExpositionError, snapshot
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from modelservice_operator.engine.scrape import Scraper
     from modelservice_operator.engine.store import Key
-    from modelservice_operator.monitoring.readings import Outcome, Reading
+    from modelservice_operator.monitoring.readings import Outcome, Pod, Reading
     from modelservice_operator.monitoring.targets import Target
 
 _LOOK_SECONDS: Final = 5.0
@@ -28,15 +29,32 @@ _LAPSE_SECONDS: Final = 120.0  # also what a busy operator may need until it ask
 _OF_A_SERVICE_AT_ONCE: Final = 4  # pods that do not answer hold up other services' only so far
 
 
-@dataclass(slots=True)
+Look: TypeAlias = "Sequence[tuple[Pod, Outcome]]"
+"""What each pod of a service told, or why it did not."""
+
+
+@dataclass(slots=True, eq=False)
 class _Wish:
-    """What somebody wants to know of a service, and what is known."""
+    """What pods have answered since a moment, for whoever asks now and then."""
 
     targets: Sequence[Target]
     account: Account
     asked: float
     is_awaited: bool = True  # somebody has asked since there was news last
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_OF_A_SERVICE_AT_ONCE))
+
+    def take(self, look: Look) -> bool:
+        """Add a look, and tell whether somebody waits for it."""
+        self.account = self.account.after(look)
+        is_news, self.is_awaited = self.is_awaited, False
+        return is_news
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """Somebody to whom every look is told."""
+
+    targets: Sequence[Target]
+    take: Callable[[Look], bool]
 
 
 class Readings:
@@ -52,7 +70,9 @@ class Readings:
         self._scraper = scraper
         self._clock, self._every_seconds = clock, every_seconds
         self._wishes: dict[Key, _Wish] = {}
-        self._new: asyncio.Queue[tuple[Key, _Wish]] = asyncio.Queue()
+        self._watches: dict[Key, _Watch] = {}
+        self._followed: dict[Key, asyncio.Event] = {}  # set: somebody new asks
+        self._new: asyncio.Queue[Key] = asyncio.Queue()
 
     def want(self, key: Key, since: str, targets: Sequence[Target]) -> Mapping[str, Reading]:
         """Ask for what these pods have answered since a moment, as Kubernetes writes times; another one begins anew.
@@ -64,7 +84,7 @@ class Readings:
         wish = self._wishes.get(key)
         if wish is None or wish.account.since != since:
             wish = self._wishes[key] = _Wish(targets, Account(since), self._clock())
-            self._new.put_nowait((key, wish))
+            self._begin(key)
         else:
             wish.targets, wish.asked, wish.is_awaited = targets, self._clock(), True
         return wish.account.readings()
@@ -74,25 +94,57 @@ class Readings:
         wish = self._wishes.get(key)
         return wish.account.readings() if wish is not None else {}
 
+    def watch(self, key: Key, targets: Sequence[Target], take: Callable[[Look], bool]) -> None:
+        """Have every look at these pods told to `take`, which says whether it is worth waking the service."""
+        watch = self._watches.get(key)
+        if watch is None:
+            self._watches[key] = _Watch(targets, take)
+            self._begin(key)
+        else:
+            watch.targets, watch.take = targets, take
+
+    def unwatch(self, key: Key) -> None:
+        """Tell no more."""
+        self._watches.pop(key, None)
+
     async def run(self, wake: Callable[[Iterable[Key] | None], None]) -> None:
         """Look until cancelled; `wake` is called with who has asked and can now be told more."""
         async with asyncio.TaskGroup() as looks:
             while True:
-                key, wish = await self._new.get()
-                looks.create_task(self._follow(key, wish, wake))
+                key = await self._new.get()
+                looks.create_task(self._follow(key, wake))
 
-    async def _follow(self, key: Key, wish: _Wish, wake: Callable[[Iterable[Key] | None], None]) -> None:
-        """Look again and again for as long as the wish stands."""
-        while self._wishes.get(key) is wish:
-            targets = wish.targets
-            outcomes = await asyncio.gather(*(self._read(each, wish.slots) for each in targets))
-            wish.account = wish.account.after(zip((each.pod for each in targets), outcomes, strict=True))
-            if wish.is_awaited and self._wishes.get(key) is wish:
-                wish.is_awaited = False
+    def _begin(self, key: Key) -> None:
+        if key in self._followed:
+            self._followed[key].set()
+        else:
+            self._followed[key] = asyncio.Event()
+            self._new.put_nowait(key)
+
+    def _asking(self, key: Key) -> list[_Wish | _Watch]:
+        return [each for each in (self._wishes.get(key), self._watches.get(key)) if each is not None]
+
+    async def _follow(self, key: Key, wake: Callable[[Iterable[Key] | None], None]) -> None:
+        """Look again and again for as long as somebody asks."""
+        slots, is_asked = asyncio.Semaphore(_OF_A_SERVICE_AT_ONCE), self._followed[key]
+        while asking := self._asking(key):
+            is_asked.clear()
+            targets = {target.pod: target for each in asking for target in each.targets}
+            outcomes = await asyncio.gather(*(self._read(each, slots) for each in targets.values()))
+            look = list(zip(targets, outcomes, strict=True))
+            news = []
+            for each in self._asking(key):
+                own = {target.pod for target in each.targets}
+                if each in asking:
+                    news.append(each.take([(pod, outcome) for pod, outcome in look if pod in own]))
+            if any(news):
                 wake((key,))
-            await asyncio.sleep(self._every_seconds)
-            if self._clock() - wish.asked > _LAPSE_SECONDS and self._wishes.get(key) is wish:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_asked.wait(), self._every_seconds)
+            wish = self._wishes.get(key)
+            if wish is not None and self._clock() - wish.asked > _LAPSE_SECONDS:
                 del self._wishes[key]
+        del self._followed[key]
 
     async def _read(self, target: Target, slots: asyncio.Semaphore) -> Outcome:
         """Return what a pod tells, or why it does not."""

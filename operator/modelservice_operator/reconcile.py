@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from modelservice_operator import events
 from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
+from modelservice_operator.autoscaling import Autoscaling, writer_of_replicas
 from modelservice_operator.budgets import Budgets
 from modelservice_operator.engine.apis import NOT_SERVED
 from modelservice_operator.engine.apply import Applier, NameConflictError, owns
 from modelservice_operator.engine.scrape import Scraper
 from modelservice_operator.engine.store import Key, Store
 from modelservice_operator.evaluations import Evaluations
-from modelservice_operator.gauges import Gauges
+from modelservice_operator.gauges import Gauges, scaling_text
 from modelservice_operator.kube.errors import KubeError, TerminalError
 from modelservice_operator.kube.resources import (
     ALERTMANAGER_CONFIGS,
@@ -111,6 +112,10 @@ class Reconciler:
         self._takeover = Takeover(applier, clock)
         self._evaluations = Evaluations(applier, config, clock)
         self._readings = Readings(Scraper())
+        self._autoscaling = Autoscaling(self._readings, clock)
+        self._writers: dict[
+            Key, tuple[str, int, str]
+        ] = {}  # who has spec.replicas in a manifest, by UID and generation
         self._outdated: dict[str, str] = {}  # by the UID of a line of the ledger, whose data never change
 
     async def __call__(self, key: Key) -> timedelta | None:
@@ -121,6 +126,8 @@ class Reconciler:
             self._left_alone.pop(key, None)
             self._takeover.forget(key)
             self._evaluations.forget(key)
+            self._autoscaling.forget(key)
+            self._writers.pop(key, None)
             return None  # the garbage collector removes the children, also while no operator runs
         children = self._children(service)
         if keeper := await self._neighbours.keeper(kept_by(key.name, children)):
@@ -135,6 +142,7 @@ class Reconciler:
             around = await self._around(wish, children)
             seen = observe(wish, children, self._config, around)
             seen = self._with_readings(seen)
+            self._autoscaling.see(seen)
             plan = decide(seen.situation) if _can_plan(seen) else None
             if plan is not None and not is_fresh and gives_something_up(seen.situation, plan):
                 fresh, is_fresh = await self._applier.look_again(service), True
@@ -166,7 +174,7 @@ class Reconciler:
 
     def gauges(self) -> str:
         """Return the services' own metrics."""
-        return self._gauges.text()
+        return self._gauges.text() + scaling_text(self._autoscaling.figures())
 
     async def _around(self, wish: Wish, children: Children) -> Around:
         """Find out what no object of the service says."""
@@ -175,7 +183,21 @@ class Reconciler:
             now=self._clock(),
             quality=self._quality(wish),
             evaluated=await self._evaluations.outcomes(key, wish.spec, children),
+            writer_of_replicas=await self._writer_of_replicas(wish),
         )
+
+    async def _writer_of_replicas(self, wish: Wish) -> str:
+        """Ask who has the number in a manifest that an autoscaler is to write; the store does not keep writers."""
+        if wish.spec is None or wish.spec.autoscaling is None or wish.spec.replicas is None:
+            return ""
+        metadata = wish.service["metadata"]
+        key, version = Key(metadata["namespace"], metadata["name"]), (metadata["uid"], metadata["generation"])
+        if (known := self._writers.get(key)) is not None and known[:2] == version:
+            return known[2]
+        fresh = await self._applier.look_again(wish.service)
+        writer = writer_of_replicas(fresh) if fresh is not None else ""
+        self._writers[key] = (*version, writer)
+        return writer
 
     def _with_readings(self, seen: Seen) -> Seen:
         """Add what two revisions have answered since the new one has reached the step that it stands at."""
@@ -251,7 +273,7 @@ class Reconciler:
             lambda: self._apply_optional(seen),
             lambda: self._takeover.relieve(seen),
             lambda: self._evaluations.keep(seen, plan),
-            lambda: self._hold_replicas(seen),
+            lambda: self._scale(seen),
         )
         await _each(lambda: self._apply_deployments(seen, plan), *(() if is_moving else rest))
         return is_moving
@@ -368,10 +390,17 @@ class Reconciler:
             unseen = ["this operator looks after some namespaces only and does not read those of others"]
         return Collectors(namespace, around.of(NAMESPACES).get(("", namespace), {}), objects, "; ".join(unseen))
 
-    async def _hold_replicas(self, seen: Seen) -> None:
-        """An absent `spec.replicas` would make `/scale` fail for everyone: the number that runs is written there."""
+    async def _scale(self, seen: Seen) -> None:
+        """Write how many replicas are to be: what was decided, or, where the field is absent, the number that runs.
+
+        An absent `spec.replicas` would make `/scale` fail for everyone.
+        """
         if seen.spec is not None and seen.spec.replicas is None:
             await self._applier.scale(seen.service, seen.situation.replicas)
+        elif (decision := self._autoscaling.change(seen)) is not None:
+            await self._applier.scale(seen.service, decision.replicas)
+            self._autoscaling.changed(seen, decision, self._now())
+            self._recorder.record(seen.service, events.of_scaling(seen.situation.replicas, decision))
 
     async def _collect(self, seen: Seen) -> None:
         """Drop the ledger's oldest lines, and the pins that only they need."""
@@ -415,6 +444,7 @@ class Reconciler:
             await self._report(seen, None, Problem(Reason.MANAGED_BY_OTHER, message), self._quality(seen))
         else:
             self._gauges.forget(key)
+        self._autoscaling.forget(key)
         return LOOK_AT_OTHERS_AGAIN
 
     # -- report
@@ -428,6 +458,8 @@ class Reconciler:
             outdated=self._is_outdated(seen),
             monitored=self._monitored(seen),
             quality=quality,
+            autoscaled=self._autoscaling.judge(seen),
+            scaled=self._autoscaling.written(seen),
         )
         phase = plan.phase.value if plan is not None else ""
         price = price_per_hour(seen.situation, self._config)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+
 _ON_THE_WAY = {
     Phase.STARTING: Reason.MODEL_LOADING,
     Phase.EVALUATING: Reason.EVALUATING,
@@ -44,16 +45,21 @@ def status(
     outdated: str = "",
     monitored: Judgement | None = None,
     quality: Quality | None = None,
+    autoscaled: Judgement | None = None,
+    scaled: Body | None = None,
 ) -> Body:
     """Return the whole status; `plan` is None only where a problem leaves nothing to plan, `now` is in RFC 3339.
 
     `outdated` says how the desired revision's template differs from what would be rendered today, if it does;
-    `monitored` whether the service is watched, where somebody asked for that; `quality` how it keeps its promises.
+    `monitored` whether the service is watched, where somebody asked for that; `quality` how it keeps its promises;
+    `autoscaled` whether its autoscaler works, if it has one; `scaled` how the operator has just changed its number of
+    replicas, empty where it has not, None where it never does.
     """
     more = [
         *([(ConditionType.TEMPLATE_OUTDATED, "True", Reason.RENDERED_DIFFERENTLY, outdated)] if outdated else []),
         *([(ConditionType.MONITORED, *monitored)] if monitored is not None else []),
         *([(ConditionType.WITHIN_BUDGET, *quality.within_budget)] if quality is not None else []),
+        *([(ConditionType.AUTOSCALER_READY, *autoscaled)] if autoscaled is not None else []),
     ]
     situation = seen.situation
     problem = problem or _failure(situation, plan)
@@ -76,6 +82,8 @@ def status(
         found["history"] = decisions
     if measured := _measured(situation):
         found["measured"] = measured
+    if scaled is not None and (last := scaled or old.get("autoscaling")):
+        found["autoscaling"] = last
     if quality is not None:
         found["slo"] = quality.objectives
     return found

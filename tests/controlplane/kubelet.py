@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -108,6 +108,16 @@ class _Log(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Addresses(Protocol):
+    """Gives addresses to pods."""
+
+    def of(self, pod: str) -> str:
+        """Return the address of a pod, which it keeps."""
+
+    def gives_back(self, pod: str) -> None:
+        """Take that of a pod that has ended."""
+
+
 class Kubelet:
     """A node of the test's own, and a thread that tells what its pods do."""
 
@@ -120,6 +130,8 @@ class Kubelet:
         self._told: dict[str, State] = {}
         self._beaten = 0.0
         self.state_of: Callable[[dict[str, str]], State | None] = lambda labels: serving()  # noqa: ARG005
+        self.addresses: Addresses | None = None
+        """Addresses of the pods' own; None: they have none, but for what their state says."""
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Kubelet]:
@@ -163,8 +175,13 @@ class Kubelet:
         name, namespace = pod.metadata.name, pod.metadata.namespace
         if pod.metadata.deletion_timestamp is not None:
             self._core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+            if self.addresses is not None:
+                self.addresses.gives_back(name)
             return
         state = self.state_of(pod.metadata.labels or {})
+        if state is not None and self.addresses is not None:
+            address = self.addresses.of(name)
+            state = state | {"podIP": address, "podIPs": [{"ip": address}]}
         if state is not None and self._told.get(pod.metadata.uid) != state:
             self._core.patch_namespaced_pod_status(name, namespace, {"status": state})
             self._told[pod.metadata.uid] = state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from waiting import until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from demo.kubectl import Kubectl
 
@@ -68,6 +69,8 @@ class Load:
     last: dict[str, float] = field(default_factory=dict)  # by pod, when it answered last, in seconds since 1970
     failures: list[str] = field(default_factory=list)
     slowest_seconds: float = 0.0
+    order: Callable[[int], None] = field(default=lambda _: None, repr=False)
+    """Has so many askers ask from now on."""
 
     @property
     def total(self) -> int:
@@ -107,14 +110,17 @@ class Client:
         return [output["data"][start : start + width] for start in range(0, len(output["data"]), width)]
 
     @contextlib.contextmanager
-    def load(self, service: str, inputs: list[list[float]], *, model: str = "", askers: int = ASKERS) -> Iterator[Load]:
-        """Keep a model busy; what is told afterwards is the whole of it."""
+    def load(
+        self, service: str, inputs: list[list[float]], *, model: str = "", askers: int = ASKERS, period: float = 0.0
+    ) -> Iterator[Load]:
+        """Keep a model busy; what is told in the end is all of it. `period`: each asks once in so many seconds."""
         told = Load()
-        where = (service, str(PORT), f"/v2/models/{model or service}/infer")
-        asks = ["python3", "-u", "-c", _LOAD, *where, _body(inputs), str(askers)]
+        place = [service, str(PORT), f"/v2/models/{model or service}/infer", _body(inputs)]
+        asks = ["python3", "-u", "-c", _LOAD, *place, str(askers), str(period)]
         with self._kubectl.start("exec", "--stdin", NAME, "--", *asks) as process:
             listener = threading.Thread(target=_listen, args=(process, told))
             listener.start()
+            told.order = functools.partial(_order, process)
             try:
                 told.until_more()
                 yield told
@@ -123,6 +129,12 @@ class Client:
                 assert process.stdin is not None
                 process.stdin.close()
                 listener.join()
+
+
+def _order(process: subprocess.Popen[str], askers: int) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{askers}\n")
+    process.stdin.flush()
 
 
 def _listen(process: subprocess.Popen[str], told: Load) -> None:

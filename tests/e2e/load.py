@@ -1,5 +1,8 @@
 """Asks one model over and over until stdin ends. Runs in the client's pod, so it knows nothing but Python.
 
+Each asker waits a little after each answer. With a period it asks at fixed times instead, however long answers take (an
+open loop, as long as they take less than that); a line of stdin says how many of them there are to be from then on.
+
 Half of the askers open a connection for each request, the other half keep theirs, as pools do: a pod that leaves must
 lose neither. Nothing is asked twice: whatever is not a good answer is a failure. What happened so far is printed as a
 line of JSON now and then, and at the end.
@@ -8,12 +11,17 @@ line of JSON now and then, and at the end.
 from __future__ import annotations
 
 import collections
+import functools
 import http.client
 import json
 import socket
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAUSE_SECONDS = 0.1  # of each asker between two requests
 PATIENCE_SECONDS = 15.0  # longer than the server's own
@@ -55,14 +63,26 @@ class Tally:
             sys.stdout.flush()
 
 
-def ask(address: str, port: int, path: str, body: str, *, keep: bool, tally: Tally, stop: threading.Event) -> None:
-    """Ask until told to stop."""
+def ask(
+    address: str,
+    port: int,
+    path: str,
+    body: str,
+    *,
+    keep: bool,
+    period: float,
+    tally: Tally,
+    stop: threading.Event,
+    due: float,
+) -> None:
+    """Ask until told to stop, from a time on."""
     kind = "kept" if keep else "fresh"
     connection = http.client.HTTPConnection(address, port, timeout=PATIENCE_SECONDS)
     last = "no pod before"
     began = time.monotonic()
-    while not stop.wait(PAUSE_SECONDS):
+    while not stop.wait(max(0.0, due - time.monotonic())):
         asked = time.monotonic()
+        due += period
         try:
             connection.request("POST", path, body, {"content-type": "application/json"})
             answer = connection.getresponse()
@@ -70,6 +90,7 @@ def ask(address: str, port: int, path: str, body: str, *, keep: bool, tally: Tal
         except (OSError, http.client.HTTPException) as error:
             tally.failed(f"{asked - began:.2f} s, {kind} connection, after {last}: {type(error).__name__}: {error}")
             connection.close()
+            due = due if period else time.monotonic() + PAUSE_SECONDS
             continue
         pod = answer.headers["x-served-by"] or "a server without a name"
         if answer.status != http.client.OK or "outputs" not in json.loads(content):
@@ -79,31 +100,56 @@ def ask(address: str, port: int, path: str, body: str, *, keep: bool, tally: Tal
         last = pod
         if not keep:
             connection.close()
+        due = due if period else time.monotonic() + PAUSE_SECONDS
+
+
+class Crowd:
+    """As many askers as there are to be."""
+
+    def __init__(self, ask: Callable[..., None], period: float) -> None:
+        self._ask, self._period = ask, period
+        self._askers: list[tuple[threading.Thread, threading.Event]] = []
+        self._leaving: list[threading.Thread] = []
+
+    def be(self, number: int) -> None:
+        """Let more come, or some go after their next answer."""
+        while len(self._askers) < number:
+            place, stop = len(self._askers), threading.Event()
+            due = time.monotonic() + (self._period or PAUSE_SECONDS) * (place * 0.618 % 1)  # spread evenly
+            asker = threading.Thread(target=self._ask, kwargs={"keep": bool(place % 2), "stop": stop, "due": due})
+            self._askers.append((asker, stop))
+            asker.start()
+        while len(self._askers) > number:
+            asker, stop = self._askers.pop()
+            stop.set()
+            self._leaving.append(asker)
+
+    def end(self) -> None:
+        """Wait until all have gone."""
+        self.be(0)
+        for asker in self._leaving:
+            asker.join()
 
 
 def main() -> None:
     """Start the askers, tell what they see, end with stdin."""
-    host, port, path, body, askers_wanted = sys.argv[1:]
+    host, port, path, body, number, period = sys.argv[1:]
     address = socket.gethostbyname(host)  # once: it is the model that is tested, not the cluster's DNS
-    tally, stop = Tally(), threading.Event()
-    askers = [
-        threading.Thread(
-            target=ask,
-            args=(address, int(port), path, body),
-            kwargs={"keep": bool(number % 2), "tally": tally, "stop": stop},
-        )
-        for number in range(int(askers_wanted))
-    ]
-    for asker in askers:
-        asker.start()
-    ended = threading.Thread(target=sys.stdin.read, daemon=True)
-    ended.start()
-    while ended.is_alive():
-        ended.join(TELL_SECONDS)
+    tally = Tally()
+    asker = functools.partial(ask, address, int(port), path, body, period=float(period), tally=tally)
+    crowd = Crowd(asker, float(period))
+    crowd.be(int(number))
+
+    def obey() -> None:
+        for line in sys.stdin:
+            crowd.be(int(line))
+
+    orders = threading.Thread(target=obey, daemon=True)
+    orders.start()
+    while orders.is_alive():
+        orders.join(TELL_SECONDS)
         tally.tell()
-    stop.set()
-    for asker in askers:
-        asker.join()
+    crowd.end()
     tally.tell()
 
 

@@ -42,6 +42,10 @@ class ConditionType(_Meant):
         "WithinBudget",
         "Every objective of spec.slo has some of its error budget left. Present only where there is a spec.slo.",
     )
+    AUTOSCALER_READY = (
+        "AutoscalerReady",
+        "Replicas follow the requests. Present only where there is a spec.autoscaling.",
+    )
 
 
 class EventReason(_Meant):
@@ -56,6 +60,7 @@ class EventReason(_Meant):
     )
     REVISION_FAILED = "RevisionFailed", "A revision was refused or taken back; the message has the evidence."
     REVISION_ADOPTED = "RevisionAdopted", "A revision serves whose record was lost; it was recorded anew."
+    SCALED = "Scaled", "The operator has changed the number of replicas; the message has the rule and what it saw."
 
 
 class Reason(_Meant):
@@ -291,6 +296,33 @@ class Reason(_Meant):
         "Give the ModelService another model, or remove the annotation and order another try, as for GateFailed.",
     )
     NEWER_SPEC = "NewerSpec", "The revision gave way to a newer spec before it had shown what it can.", "Nothing."
+
+    # How the number of replicas comes about.
+    SCALING = "Scaling", "Replicas follow the requests.", "Nothing."
+    REPLICAS_IN_MANIFEST = (
+        "ReplicasInManifest",
+        "A manifest has spec.replicas beside spec.autoscaling; the message names who writes it. Nobody else does.",
+        (
+            "Take `replicas` out of the manifest. Where nobody keeps one any more: `kubectl edit modelservice NAME`, "
+            "and remove the field. Either holds the number that runs."
+        ),
+    )
+    TARGET_UNKNOWN = (
+        "TargetUnknown",
+        "Nobody knows how many requests a replica is to have, so replicas are held.",
+        (
+            "Give `spec.autoscaling.inflightPerReplica`, or `spec.evaluation`: the evaluation of a revision measures "
+            "at how many requests a replica is saturated."
+        ),
+    )
+    NO_METRICS = (
+        "NoMetrics",
+        "The pods do not tell how many requests they have, so replicas are held; the message says which and why.",
+        (
+            "See whether the operator reaches the pods' port of metrics (NetworkPolicies of your own, a mesh), and for "
+            "a Custom server `spec.runtime.metrics.inflight`. It goes on by itself."
+        ),
+    )
 
     # Somebody must act.
     INVALID_SPEC = (

@@ -37,7 +37,7 @@ class Condition(Block):
 
     type: str
     """What is observed: Ready, Available, Reconciling, Stalled, Scheduled, TemplateOutdated, Monitored,
-    WithinBudget."""
+    WithinBudget, AutoscalerReady."""
 
     status: ConditionStatus
     """Whether it holds: True, False or Unknown."""
@@ -165,6 +165,22 @@ class ObjectiveStatus(Block):
     """How many times as fast as allowed it went over the last hour. Absent where nobody knows."""
 
 
+class Scaled(Block):
+    """How the number of replicas was changed last."""
+
+    replicas: Count
+    """How many it became."""
+
+    rule: str
+    """Which rule decided, in one word."""
+
+    message: str
+    """What was seen, in a sentence."""
+
+    decided_time: str
+    """When it was decided."""
+
+
 class ModelServiceStatus(Block):
     """What is: written by the operator, never by users."""
 
@@ -197,6 +213,9 @@ class ModelServiceStatus(Block):
 
     measured: Measured | None = None
     """What the evaluation of the stable revision measured."""
+
+    autoscaling: Scaled | None = None
+    """How engine Builtin changed the number of replicas last."""
 
     slo: Annotated[tuple[ObjectiveStatus, ...], _list_map("name", 16)] = ()
     """How the objectives of spec.slo are kept, the one with the least error budget first."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field, StrictBool
 
 from modelservice_operator.api import percentage
@@ -54,6 +56,14 @@ def _whole(least: int, most: int) -> Any:  # noqa: ANN401 - pydantic's Field is 
 
 def _every(test: Callable[[str], bool]) -> Callable[[Mapping[str, object]], bool]:
     return lambda mapping: all(test(key) for key in mapping)
+
+
+def _is_cron(text: str) -> bool:
+    """Tell whether its time ever comes, which the API server cannot."""
+    try:
+        return re.fullmatch(_CRON, text) is not None and next(CronSim(text, datetime(2026, 1, 1))) is not None  # noqa: DTZ001 - of no place
+    except (CronSimError, StopIteration):
+        return False
 
 
 def _is_time_zone(name: str) -> bool:
@@ -735,7 +745,7 @@ class Schedule(Block):
         Rule(
             message="must be five fields as in cron, such as 30 7 * * MON-FRI",
             cel=f'self.matches("{_CRON}")',
-            holds=lambda cron: re.fullmatch(_CRON, cron) is not None,
+            holds=_is_cron,
         ),
     ]
     """When they begin: minute, hour, day of month, month, weekday."""

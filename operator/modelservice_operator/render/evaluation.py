@@ -20,6 +20,7 @@ from modelservice_operator.render.pod import (
     source_claim,
     speaks_tls,
 )
+from modelservice_operator.rollout.gates import SATURATION
 
 if TYPE_CHECKING:
     from modelservice_operator.api.types import Evaluation, ModelServiceSpec
@@ -102,7 +103,7 @@ def _container(
         dataset.uri,
         f"--url={scheme}://{entry.name}.{namespace}.svc:{port}",
         f"--model={spec.model.name or service}",
-        f"--metrics={','.join(metric.name for metric in evaluation.metrics)}",
+        f"--metrics={','.join(_metrics(spec, evaluation))}",
         *([f"--digest={dataset.digest}"] if dataset.digest else []),
         *([f"--tokens-dir={TOKENS_DIRECTORY}"] if any(volume["name"] == "tokens" for volume in volumes) else []),
         *([f"--server-cert={TLS_DIRECTORY}/tls.crt"] if has_tls else []),
@@ -126,6 +127,12 @@ def _container(
             ),
         ],
     }
+
+
+def _metrics(spec: ModelServiceSpec, evaluation: Evaluation) -> list[str]:
+    """Return what is measured: what a revision must reach, and what an autoscaler needs that was given no target."""
+    is_to_be_scaled = spec.autoscaling is not None and spec.autoscaling.inflight_per_replica is None
+    return [*(metric.name for metric in evaluation.metrics), *([SATURATION] if is_to_be_scaled else [])]
 
 
 def _volumes(evaluation: Evaluation, entry: Entry) -> list[Body]:

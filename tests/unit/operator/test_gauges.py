@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from modelservice_operator import budgets
 from modelservice_operator.engine import metrics as engine_metrics
 from modelservice_operator.engine.store import Key
-from modelservice_operator.gauges import Gauges
+from modelservice_operator.gauges import Gauges, scaling_text
 from modelservice_operator.kube import session
 
 OURS = (engine_metrics, session, budgets)  # importing them registers what they export
@@ -51,6 +51,17 @@ def test_a_service_that_serves() -> None:
         "digits modelservice_ready_reason Ready": 1,
         "digits modelservice_rollout_phase Settled": 1,
     }
+
+
+def test_what_the_autoscaler_decided_and_what_it_saw_if_it_saw_anything() -> None:
+    lines = scaling_text([(DIGITS, 3, 17.0, "Load"), (OTHER, 1, None, "NoData")]).splitlines()
+    assert [each for each in lines if not each.startswith("#")] == [
+        'modelservice_autoscaler_replicas{namespace="ml",name="digits"} 3',
+        'modelservice_autoscaler_replicas{namespace="ml",name="other"} 1',
+        'modelservice_autoscaler_inflight{namespace="ml",name="digits"} 17',
+        'modelservice_autoscaler_rule{namespace="ml",name="digits",rule="Load"} 1',
+        'modelservice_autoscaler_rule{namespace="ml",name="other",rule="NoData"} 1',
+    ]
 
 
 def test_a_service_of_which_no_revision_was_let_in_yet() -> None:
@@ -98,6 +109,6 @@ def test_the_latest_report_counts_and_a_service_that_is_gone_has_no_series() -> 
 
 def test_the_documentation_has_every_metric_and_no_other() -> None:
     own = [family for family in REGISTRY.collect() if family.name.startswith("modelservice_")]
-    families = [*own, *text_string_to_metric_families(Gauges().text())]
+    families = [*own, *text_string_to_metric_families(Gauges().text() + scaling_text(()))]
     exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     assert set(re.findall(r"^\| `(\w+)` \|", DOCUMENTATION.read_text(), re.MULTILINE)) == exported

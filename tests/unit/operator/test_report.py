@@ -48,6 +48,18 @@ def message(seen: Seen, kind: str = "Ready") -> str:
     return next(str(each["message"]) for each in told(seen)["conditions"] if each["type"] == kind)
 
 
+def test_the_last_change_of_replicas_is_told_until_another_one_or_another_engine() -> None:
+    seen, plan = SETTLED, decide(SETTLED.situation)
+    change = {"replicas": 3, "rule": "Load", "message": "x", "decidedTime": "2026-01-01T00:00:00Z"}
+    found = status(seen, plan, None, NOW, autoscaled=("True", Reason.SCALING, "y"), scaled=change)
+    assert found["autoscaling"] == change
+    ModelServiceStatus.model_validate(found)
+    assert {each["type"] for each in found["conditions"]} == {"Ready", "Available", "AutoscalerReady"}
+    later = saw(m1=load(3), before=found)
+    assert status(later, plan, None, NOW, scaled={})["autoscaling"] == change
+    assert "autoscaling" not in status(later, plan, None, NOW)
+
+
 # -- the table
 
 
