@@ -53,7 +53,7 @@ def of_models(tmp_path: Path) -> Iterator[Object]:
     file, settings = tmp_path / "models.yaml", tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump_all(own))
     settings.write_text(json.dumps({"images": {"server": "localhost/modelservice/model-server:dev"}}))
-    files = [file, ROOT / "examples/digits.yaml", ROOT / "examples/nlp-model.yaml"]
+    files = [file, *(ROOT / f"examples/{name}.yaml" for name in ("digits", "nlp-model", "autoscaled"))]
     command = [sys.executable, "-m", "modelservice_operator.cli", "render", f"--config={settings}", "--namespace=ml"]
     done = subprocess.run([*command, *(f"-f{each}" for each in files)], capture_output=True, text=True, check=True)
     return iter(yaml.safe_load_all(done.stdout))
