@@ -156,6 +156,10 @@ bench-server: $(VENV)/.test ## Our model server beside six others; the first tim
 bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, how exact budgets are, and whether dashboards show all.
 	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/alerts $(ARGS)
 
+.PHONY: bench-scaling
+bench-scaling: $(VENV)/.dev ## What autoscalers cost that serve in time; MODELSERVICE_TRACES is a folder of public traces.
+	@$(BIN)/python bench/scaling $(ARGS)
+
 # -- the demo
 
 .PHONY: images

@@ -4,10 +4,11 @@ policy     what an autoscaler of engine Builtin is told: target, bounds, delays
 schedule   bounds that change with the time of the day or of the week
 memory     what it has seen lately
 demand     how many requests are worked on at a time, with the queue told apart
-decide     the decision, with the rule that made it and a sentence
+decision   the decision, with the rule that made it and a sentence
+simulator  the same decision, and those of others, replayed over traces of requests
 """
 
-from modelservice_operator.scaling.decide import Decision, Rule, decide
+from modelservice_operator.scaling.decision import Decision, Rule, decide
 from modelservice_operator.scaling.memory import Memory, Sample
 from modelservice_operator.scaling.policy import TARGET_SHARE, Policy
 from modelservice_operator.scaling.schedule import Schedule, ScheduleError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelservice_operator.scaling.memory import Look, Sample
     from modelservice_operator.scaling.policy import Policy
 
-_MOST: Final = 4.0
+_MOST: Final = 2.0
 """So many times what pods work on is the most that may be concluded from them: few answers are a weak witness."""
 
 
@@ -32,11 +32,8 @@ def demand(policy: Policy, looks: Sequence[Look], window: float) -> float:
     answered = _answered(seen, before)
     if not answered:
         return worked + queued
-    first = before or seen[0]
-    seconds = seen[-1].time - first.time
-    arrived = answered + seen[-1].inflight - first.inflight
-    to_answer = arrived + queued * seconds / policy.stable_window  # the queue is to be gone in a window
-    return min(_MOST * worked, worked * max(0.0, to_answer) / answered)
+    arrived = answered + seen[-1].inflight - (before or seen[0]).inflight
+    return min(_MOST * worked, worked * max(0.0, arrived) / answered)
 
 
 def is_known(policy: Policy, looks: Sequence[Look]) -> bool:

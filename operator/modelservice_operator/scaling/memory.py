@@ -29,7 +29,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A sample, and how many replicas it asked for then."""
+    """A sample, and how many replicas were needed then."""
 
     sample: Sample
     wanted: int
@@ -42,7 +42,7 @@ class Memory:
     now: float | None = None
     """When it was decided last."""
     looks: tuple[Look, ...] = ()
-    """Without a gap longer than the stable window, the oldest first."""
+    """Without a gap that is too long, the oldest first."""
     lowered: float | None = None
     """When replicas were taken away last."""
 
@@ -53,7 +53,7 @@ class Memory:
     def seeing(self, look: Look, policy: Policy) -> Memory:
         """Return it with one look more, without what is older than any window, but for one look that reaches back."""
         looks = self.looks
-        if looks and look.sample.time - looks[-1].sample.time > policy.stable_window:
+        if looks and look.sample.time - looks[-1].sample.time > policy.longest_gap:
             looks = ()
         since = look.sample.time - max(policy.stable_window, policy.scale_down_delay)
         older = sum(each.sample.time <= since for each in looks)

@@ -10,7 +10,7 @@ from modelservice_operator.scaling import Decision, Memory, Policy, Sample, deci
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-POLICY = Policy(target=7, min_replicas=1, max_replicas=20)  # a replica is full with 10
+POLICY = Policy(target=7, min_replicas=1, max_replicas=20, scale_down_delay=300.0)  # a replica is full with 10
 EVERY = 5.0
 BEGIN = 1_000_000.0
 

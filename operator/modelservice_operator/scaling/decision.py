@@ -99,6 +99,8 @@ def decide(policy: Policy, memory: Memory, sample: Sample | None, now: float, cu
     memory = memory.at(now)
     seen = _Seen(policy, policy.bounds(now), memory, now, current, blind)
     replicas, rule, message = next(spoken for each in RULES if (spoken := each(seen)) is not None)
+    if rule in {Rule.SURGE, Rule.LOAD}:
+        memory = memory.asking(replicas)  # the delay begins anew, whichever window asked
     if rule is Rule.SPARE:
         memory = memory.lowering(now)
     return Decision(replicas, rule, message, memory)
@@ -146,17 +148,21 @@ def learns_first(seen: _Seen) -> _Spoken:
 def answers_a_surge(seen: _Seen) -> _Spoken:
     """A short window is believed when it asks for much more than there is."""
     needed = demand(seen.policy, seen.memory.looks, seen.policy.panic_window)
-    if needed < seen.policy.panic_factor * seen.current * seen.policy.target:
+    if needed < max(seen.policy.panic_factor * seen.current * seen.policy.target, _of_stable_window(seen)):
         return None
     return _raised(seen, Rule.SURGE, needed, seen.policy.panic_window)
 
 
 def follows_the_load(seen: _Seen) -> _Spoken:
     """A little too much is what the rest of each replica is for."""
-    needed = demand(seen.policy, seen.memory.looks, seen.policy.stable_window)
+    needed = _of_stable_window(seen)
     if needed <= (1 + seen.policy.tolerance) * seen.current * seen.policy.target:
         return None
     return _raised(seen, Rule.LOAD, needed, seen.policy.stable_window)
+
+
+def _of_stable_window(seen: _Seen) -> float:
+    return demand(seen.policy, seen.memory.looks, seen.policy.stable_window)
 
 
 def _raised(seen: _Seen, rule: Rule, needed: float, window: float) -> _Spoken:
@@ -228,7 +234,7 @@ def _blind(policy: Policy, memory: Memory, sample: Sample | None, now: float) ->
     """Say why nothing can be concluded, if so."""
     if memory.now is not None and now < memory.now:
         return Rule.CLOCK, f"The clock went back by {memory.now - now:.0f}s: replicas are held, and watched anew."
-    if memory.now is not None and now - memory.now > policy.stable_window:
+    if memory.now is not None and now - memory.now > policy.longest_gap:
         gap = f"Nobody has looked for {now - memory.now:.0f}s, or the clock has jumped"
         return Rule.CLOCK, f"{gap}: replicas are held, and watched anew."
     if sample is None or not sample.told:
