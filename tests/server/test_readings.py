@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from modelservice_operator.readings import Look
+
 KEY = Key("ml", "m")
 SINCE, BEFORE, AFTER = "2026-01-01T00:01:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:02:00Z"
 INFER = "/v2/models/m/infer"
@@ -250,3 +252,30 @@ async def test_another_moment_begins_anew() -> None:
         assert reader.readings.want(KEY, AFTER, [site.target("/good")]) == {}
         before = site.requests
         await reader.until(lambda found: bool(found) and found["m-1"].requests == site.requests - before - 1 > 0)
+
+
+async def test_who_watches_is_told_every_look_at_his_pods_and_says_what_is_worth_waking_for() -> None:
+    looks: list[dict[str, float | str]] = []
+
+    def take(look: Look) -> bool:
+        looks.append({pod.name: told if isinstance(told, str) else told.requests for pod, told in look})
+        return len(looks) == 3
+
+    async with Site().open() as site, Reader().at_work() as reader:
+        reader.readings.watch(KEY, [site.target("/good"), site.target("/nowhere", "m-1-y")], take)
+        await eventually(lambda: reader.woken == [KEY])
+        assert len(looks) == 3
+        assert [each["m-1-x"] for each in looks] == [1, 2, 3]
+        assert str(looks[0]["m-1-y"]).startswith("answers with HTTP 404")
+        reader.readings.want(KEY, SINCE, [site.target("/good")])  # one look for both
+        await reader.until(lambda found: bool(found) and found["m-1"].requests > 3)
+        assert abs(site.requests - len(looks)) <= 1
+        reader.now += 1000
+        await reader.until(lambda found: found == {})
+        reader.readings.watch(KEY, [], take)  # it goes on where there is no pod, and for as long as it likes
+        await eventually(lambda: looks[-1] == {})
+        reader.readings.unwatch(KEY)
+        seen = len(looks)
+        reader.readings.want(KEY, SINCE, [site.target("/good")])
+        await reader.until(bool)
+        assert len(looks) <= seen + 1
