@@ -60,7 +60,7 @@ def _target(seen: Seen) -> float | None:
     if spec is not None and spec.inflight_per_replica is not None:
         return float(spec.inflight_per_replica)
     measured = number(stable.measured.get(SATURATION, "")) if stable is not None else None
-    return TARGET_SHARE * float(measured) if measured else None
+    return TARGET_SHARE * float(measured) if measured is not None and measured > 0 else None
 
 
 def writer_of_replicas(service: Body) -> str:
