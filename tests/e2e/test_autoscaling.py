@@ -76,7 +76,7 @@ def test_twice_the_load_gets_twice_the_pods_and_half_of_it_costs_no_request(
         until(lambda: figure("rule", labels=',rule="Steady"'), "the load is what the pod is for", details=service.get)
         until(lambda: figure("inflight") >= FEW / 2, "the load is seen")
         if IS_FULL:
-            time.sleep(60)  # the long window is full of the load before
+            time.sleep(120)  # the long window is full of the load before
         load.order(MANY)
         times = {"step": time.time()}
         until(lambda: figure("inflight") >= MANY / 2, "signal")
@@ -89,12 +89,13 @@ def test_twice_the_load_gets_twice_the_pods_and_half_of_it_costs_no_request(
         times |= parts(kubectl.get("pod", second))
         service.until_ready(2)
         told = service.get()["status"]["autoscaling"]
-        assert (told["replicas"], told["rule"]) == (2, "Load")
+        assert told["replicas"] == 2
+        assert told["rule"] in {"Load", "Surge"}
 
         load.order(FEW)
-        if not IS_FULL:  # the load alone does it, too, once a minute has seen less
+        if not IS_FULL:  # the load alone does it, too, once the long window has seen less
             service.apply(model=model, autoscaling=BOUNDS | {"maxReplicas": 1})
-        until(lambda: service.get()["spec"]["replicas"] == 1, "one is enough", patience=120, details=service.get)
+        until(lambda: service.get()["spec"]["replicas"] == 1, "one is enough", patience=300, details=service.get)
         until(lambda: len(service.children("pods")) == 1, "the other pod is gone")
         load.until_more()
     assert load.failures == []
