@@ -182,9 +182,9 @@ class Autoscaling:
             followed.memory = followed.memory.lowering(self._clock().timestamp())
 
     def judge(self, seen: Seen) -> Judgement | None:
-        """Say whether replicas follow the requests, if this engine is to see to that."""
+        """Say whether replicas follow the requests, if this engine is to see to that; of others, whether they may."""
         if not _is_ours(seen):
-            return None
+            return in_a_manifest(seen)
         followed = self._followed.get(_key(seen))
         if followed is None:
             return _standstill(seen) or _as_before(seen)

@@ -214,6 +214,8 @@ def test_a_manifest_that_has_the_number_is_told_and_nobody_decides() -> None:
     seen = scaled.see(around=Around(writer_of_replicas="kustomize-controller"))
     assert scaled.condition(seen) == ("False", "ReplicasInManifest")
     assert scaled.pods.take is None
+    other = scaled.see(around=Around(writer_of_replicas="helm"), autoscaling=BOUNDS | {"engine": "HPA"})
+    assert scaled.condition(other) == ("False", "ReplicasInManifest")
 
 
 def test_a_custom_server_must_say_what_it_calls_its_requests() -> None:
