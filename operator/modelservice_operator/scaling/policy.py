@@ -36,7 +36,7 @@ class Policy:
     min_replicas: int = 1
     max_replicas: int = 1
     schedules: tuple[Schedule, ...] = ()
-    scale_down_delay: float = 120.0
+    scale_down_delay: float = 60.0
     """Fewer replicas must have been enough for so long."""
     scale_down_step: float = 0.25
     """The most that goes at once, as a part of the replicas; one at least."""
@@ -44,7 +44,7 @@ class Policy:
     """From one step down to the next."""
     stable_window: float = 120.0
     panic_window: float = 15.0
-    panic_factor: float = 1.5
+    panic_factor: float = 2.0
     """The short window counts when it asks for so many times the replicas."""
     tolerance: float = 0.1
     """By so much of itself the target may be passed before replicas are added."""

@@ -27,7 +27,7 @@ def test_a_little_too_much_is_left_to_the_pods() -> None:
 def test_a_surge_is_answered_by_the_short_window() -> None:
     life = Life(replicas=2).steady(10, 300)
     life.looks([60, 60])
-    assert [each.rule for each in life.decisions[-2:]] == [Rule.SURGE, Rule.SURGE]
+    assert [each.rule for each in life.decisions[-2:]] == [Rule.STEADY, Rule.SURGE]
     assert life.replicas == 7
 
 
@@ -70,7 +70,7 @@ def test_a_metric_that_flaps_slowly_does_not_either() -> None:
 
 def test_while_pods_load_a_growing_queue_asks_for_no_more() -> None:
     life = Life(replicas=2).steady(12, 300)
-    life.looks([25, 40])
+    life.looks([40, 60])
     asked = life.replicas
     assert asked > 2
     for queue in range(50, 1500, 25):
