@@ -194,7 +194,7 @@ def takes_spare_away(seen: _Seen) -> _Spoken:
     if wanted >= seen.current:
         return None
     since = seen.last.sample.time - policy.scale_down_delay
-    peak = seen.bounds.nearest(max(each.wanted for each in memory.after(since)))
+    peak = seen.bounds.nearest(max(each.wanted for each in (*memory.after(since), seen.last)))
     spare = f"{seen.pods}: {_count(wanted, 'replica')} would be enough"
     if not memory.reaches(since) or peak >= seen.current:
         return seen.current, Rule.DELAY, f"{spare}, but not yet for {policy.scale_down_delay:g}s."

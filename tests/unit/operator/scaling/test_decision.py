@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -51,6 +52,11 @@ def test_fewer_replicas_come_after_the_whole_delay_and_step_by_step() -> None:
     assert [size for _, size in sizes] == [9, 7, 6, 5, 4, 3, 2]
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(sizes)]
     assert min(gaps) >= POLICY.scale_down_period
+
+
+def test_without_a_delay_fewer_come_at_the_second_look() -> None:
+    life = Life(replace(POLICY, scale_down_delay=0.0), replicas=5).looks([3, 3])
+    assert (life.replicas, life.last.rule) == (4, Rule.SPARE)
 
 
 def test_two_busy_minutes_within_the_delay_keeps_the_replicas() -> None:
