@@ -84,14 +84,15 @@ def collectable(seen: Situation) -> list[str]:
 
 
 def gives_something_up(seen: Situation, plan: Plan) -> bool:
-    """Tell whether a plan leaves the stable revision or takes pods away, which an outdated spec must not do.
+    """Tell whether a plan leaves the stable revision, forgets a failure or takes pods away: not for an outdated spec.
 
     The children that a new process sees may be newer than the spec that it sees: what was done for the newer spec would
     be undone.
     """
     leaves = seen.stable is not None and seen.stable.name != seen.aim
-    loads = seen.workloads.items()
-    return leaves or (plan.ledger is None and any(load.wanted > plan.replicas.get(name, 0) for name, load in loads))
+    if leaves or plan.ledger is not None:
+        return leaves or (isinstance(plan.ledger, Judge) and plan.ledger.verdict is Verdict.UNDECIDED)
+    return any(load.wanted > plan.replicas.get(name, 0) for name, load in seen.workloads.items())
 
 
 def removable(seen: Situation, plan: Plan) -> list[str]:

@@ -175,7 +175,7 @@ def test_the_ledger_keeps_ten_lines_and_whatever_is_in_use() -> None:
     assert collectable(seen) == ["r01", "r03"]
 
 
-def test_to_leave_what_is_stable_or_to_take_pods_away_is_to_give_something_up() -> None:
+def test_to_leave_what_is_stable_to_forget_a_failure_or_to_take_pods_away_is_to_give_something_up() -> None:
     def gives_up(now: Situation) -> bool:
         return gives_something_up(now, decide(now))
 
@@ -187,6 +187,7 @@ def test_to_leave_what_is_stable_or_to_take_pods_away_is_to_give_something_up() 
     assert gives_up(Situation("a", 2, (stable,), load, frozenset("a")))
     assert gives_up(Situation("b", 3, (stable,), load, frozenset("a")))
     assert gives_up(Situation("a", 3, (stable, Entry("b", 2)), load | {"b": running(1)}, frozenset("a")))
+    assert gives_up(Situation("a", 3, (stable, Entry("b", 2, verdict=Verdict.FAILED)), load, frozenset("a")))
 
 
 def test_only_a_deployment_without_pods_is_removed() -> None:
