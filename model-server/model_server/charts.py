@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 from model_server.extras import need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-_STYLE = {"svg.hashsalt": "model-server", "svg.fonttype": "none", "font.family": "sans-serif", "axes.grid": True}
-_INCHES = (7.0, 3.5)
+    from model_server.protocol.datatypes import Array
+
+_STYLE = {"svg.hashsalt": "model-server", "svg.fonttype": "none", "font.family": "sans-serif"}
+_WIDE, _SQUARE = (7.0, 3.5), (5.5, 5.0)
+_MOST_POINTS = 2000
+_MOST_NUMBERED = 15  # classes up to which the cells of a grid hold numbers
+
+Axes = Any  # matplotlib's
 
 
 def require_charts() -> None:
@@ -20,26 +26,85 @@ def require_charts() -> None:
 
 
 def curves(
-    lines: Mapping[str, Sequence[float]], *, x: str, y: str, log: bool = False, mark: int | None = None
+    lines: Mapping[str, Sequence[float]],
+    *,
+    x: str,
+    y: str,
+    at: Sequence[float] | None = None,
+    log: bool = False,
+    mark: int | None = None,
 ) -> bytes:
-    """Draw figures over a count from 1, and mark one of its values."""
+    """Draw figures over a count from 1, or over what is given, and mark one place."""
 
-    def draw(axes: Any) -> None:  # noqa: ANN401  # matplotlib's
+    def draw(axes: Axes) -> None:
         for name, values in lines.items():
-            axes.plot(range(1, len(values) + 1), values, label=name, linewidth=1.2)
+            axes.plot(at or range(1, len(values) + 1), values, label=name, linewidth=1.2, marker="." if at else "")
         if mark is not None:
             axes.axvline(mark, color="grey", linestyle=":", label=f"{x} {mark}")
         axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
+        axes.grid(visible=True, alpha=0.4)
         axes.legend()
 
-    return _drawn(draw)
+    return _drawn(draw, _WIDE)
 
 
-def _drawn(draw: Any) -> bytes:  # noqa: ANN401
+def histogram(values: Sequence[float], *, x: str, y: str) -> bytes:
+    """Draw how often what comes up."""
+
+    def draw(axes: Axes) -> None:
+        axes.hist(values, bins=40)
+        axes.set(xlabel=x, ylabel=y)
+
+    return _drawn(draw, _WIDE)
+
+
+def against(across: Array, up: Array, *, x: str, y: str, joined: bool = False) -> bytes:
+    """Draw what should be equal, beside the line on which it is."""
+    step = 1 + len(across) // _MOST_POINTS
+
+    def draw(axes: Axes) -> None:
+        ends = [min(across.min(), up.min()), max(across.max(), up.max())]
+        axes.plot(ends, ends, color="grey", linestyle=":")
+        axes.plot(across[::step], up[::step], marker="o" if joined else ".", linestyle="-" if joined else "")
+        axes.set(xlabel=x, ylabel=y)
+        axes.grid(visible=True, alpha=0.4)
+
+    return _drawn(draw, _SQUARE)
+
+
+def grid(matrix: Array, labels: Array, *, x: str, y: str) -> bytes:
+    """Draw a matrix of counts, each row as shares of its own."""
+    whole = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / whole.clip(min=1)
+
+    def draw(axes: Axes) -> None:
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        places = range(len(labels))
+        axes.set(xlabel=x, ylabel=y)
+        axes.set_xticks(places, labels)
+        axes.set_yticks(places, labels)
+        if len(labels) <= _MOST_NUMBERED:
+            for (row, column), count in _cells(matrix):
+                colour = "white" if shares[row, column] > 1 / 2 else "black"
+                axes.text(column, row, count, ha="center", va="center", color=colour, fontsize="small")
+
+    return _drawn(draw, _SQUARE)
+
+
+def _cells(matrix: Array) -> list[tuple[tuple[int, int], int]]:
+    return [
+        ((row, column), count)
+        for row, counts in enumerate(matrix.tolist())
+        for column, count in enumerate(counts)
+        if count
+    ]
+
+
+def _drawn(draw: Callable[[Axes], None], inches: tuple[float, float]) -> bytes:
     matplotlib = need("matplotlib", extra="train", what="A report with pictures")
     figure_class = need("matplotlib.figure", extra="train", what="A report with pictures").Figure
     with matplotlib.rc_context(_STYLE):
-        figure = figure_class(figsize=_INCHES, layout="constrained")
+        figure = figure_class(figsize=inches, layout="constrained")
         draw(figure.subplots())
         picture = io.BytesIO()
         figure.savefig(picture, format="svg", metadata={"Date": None})

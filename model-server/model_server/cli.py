@@ -168,6 +168,9 @@ def _evaluate(options: argparse.Namespace) -> int:
             dataset_ca_file=options.dataset_ca_file,
             source_mount=options.source_mount,
             max_bytes=options.max_bytes,
+            confidence=options.confidence,
+            slices=tuple(options.slice.split(",")) if options.slice else (),
+            report_dir=options.report_dir,
         )
     )
     report.write(options.report, facts)
@@ -294,6 +297,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="the model's name in the protocol")
     add("--metrics", default="", metavar="NAME[,NAME...]", help="what to measure (what fits, when empty)")
     add("--output-name", default="", help="the output that is compared (the first when empty)")
+    add("--confidence", type=_share, default=0.0, help="tell intervals that hold at this confidence, such as 95%%")
+    add(
+        "--slice",
+        default="",
+        metavar="ARRAY[:COLUMN][,...]",
+        help="judge the rows of each value here by themselves, too",
+    )
+    add("--report-dir", type=Path, help="write report.md and its pictures here")
     add("--batch", type=positive, default=64, help="rows in one request, or as many as the server takes")
     add("--tokens-dir", type=Path, help="show the first bearer token in the files here")
     add("--ca-file", type=Path, help="trust a server that these certificates vouch for (PEM)")
@@ -319,6 +330,14 @@ def _buckets(text: str) -> tuple[float, ...]:
         message = f"{len(bounds)} bounds are more than the {MAX_BUCKETS} that a histogram may have"
         raise argparse.ArgumentTypeError(message)
     return bounds
+
+
+def _share(text: str) -> float:
+    share = float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    if not 0 <= share < 1:
+        message = f"{text!r} is not a share below 100%, such as 95%"
+        raise argparse.ArgumentTypeError(message)
+    return share
 
 
 def _methods(text: str) -> list[str]:

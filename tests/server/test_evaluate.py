@@ -58,7 +58,10 @@ class Judge:
         assert code == 0, err
         assert json.loads(out) == told
         assert len(self.report.read_bytes()) < 4096
-        assert told.keys() == {"digest", "rows", "failed", "metrics"}
+        asked = {flag.partition("=")[0] for flag in flags}
+        more = {"confidence", "intervals"} if "--confidence" in asked else set()
+        more |= {"slices"} if "--slice" in asked else set()
+        assert told.keys() == {"digest", "rows", "failed", "metrics"} | more
         assert told["failed"] == 0
         return told
 
@@ -155,6 +158,34 @@ def test_only_what_is_asked_for_is_measured(
     with np.load(digits.held_out) as arrays:
         unlabelled = write(tmp_path / "x.npz", x=arrays["x"][:100])
     assert list(judge(unlabelled, server, "--metrics", "latency_p95")["metrics"]) == ["latency_p95"]
+
+
+def test_figures_come_with_intervals_slices_and_pictures(
+    judge: Judge, digits: Digits, digits_server: tuple[Server, Path], tmp_path: Path
+) -> None:
+    server, _ = digits_server
+    with np.load(digits.held_out) as arrays:
+        halves = write(tmp_path / "d.npz", x=arrays["x"], y=arrays["y"], half=np.arange(360) < 180)
+    flags = ["--metrics=accuracy,latency_p50", "--confidence=95%", "--slice=half,y", f"--report-dir={tmp_path}/pages"]
+    told = judge(halves, server, *flags)
+    for name, value in told["metrics"].items():
+        low, high = map(float, told["intervals"][name])
+        assert low <= float(value) <= high
+    halves_told = [told["slices"][f"half = {half}"] for half in (True, False)]
+    assert [part["rows"] for part in halves_told] == [180, 180]
+    mean = sum(float(part["metrics"]["accuracy"]) for part in halves_told) / 2
+    assert mean == pytest.approx(float(told["metrics"]["accuracy"]), abs=1e-5)
+    assert sum(f"y = {digit}" in told["slices"] for digit in range(10)) == 10
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == [
+        *("calibration.svg", "confusion.svg", "latency.svg", "report.md"),
+    ]
+    assert f"| accuracy | {told['metrics']['accuracy']} |" in (tmp_path / "pages/report.md").read_text()
+
+
+def test_a_slice_by_what_is_not_there_is_told(judge: Judge, digits: Digits, digits_server: tuple[Server, Path]) -> None:
+    code, _, _, err = judge.run(digits.held_out, digits_server[0], "--slice=age")
+    assert code == 1
+    assert "lacks the array 'age', which is asked for beside the inputs; it has ['x', 'y']" in err
 
 
 def test_a_model_of_shuffled_labels_is_told_apart(judge: Judge, digits: Digits, tmp_path: Path) -> None:

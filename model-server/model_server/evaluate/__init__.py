@@ -1,8 +1,9 @@
 """`model-server evaluate`: a data set and a model that is being served become numbers, or one sentence why not.
 
 `dataset` reads an npz file that nobody has vouched for. `wire` writes requests of the protocol and reads answers
-(pure), `endpoint` sends them. `scores` compares answers with what is right (pure), `pace` times them. `evaluate` puts
-them in order: fetch, describe, read, ask, compare.
+(pure), `endpoint` sends them. `scores` compares answers with what is right (pure), `pace` times them. `outcome` has
+the figures of all or some rows, `slices` says which (pure), `intervals` how far they may be off (pure), `report` draws
+them. `evaluate` puts all in order: fetch, describe, read, ask, compare, tell.
 """
 
 from model_server.evaluate.endpoint import Endpoint

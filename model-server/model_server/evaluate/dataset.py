@@ -34,25 +34,32 @@ class Dataset:
     inputs: Mapping[str, Array]
     truth: Array | None
     rows: int
+    more: Mapping[str, Array]
+    """Arrays beside them that were asked for."""
 
 
-def read_dataset(file: IO[bytes], inputs: Sequence[TensorSpec], *, max_bytes: int) -> Dataset:
-    """Read the array of each input, and `y` if it is there."""
+def read_dataset(file: IO[bytes], inputs: Sequence[TensorSpec], *, max_bytes: int, more: Sequence[str] = ()) -> Dataset:
+    """Read the array of each input, `y` if it is there, and what is asked for beside them."""
     try:
         with zipfile.ZipFile(file) as archive:
-            names = _arrays_for(inputs, {name[:-4] for name in archive.namelist() if name.endswith(".npy")})
-            arrays = _read(archive, names, max_bytes)
+            there = {name[:-4] for name in archive.namelist() if name.endswith(".npy")}
+            names = _arrays_for(inputs, there)
+            if missing := [name for name in more if name not in there]:
+                raise _bad(
+                    f"lacks the array {missing[0]!r}, which is asked for beside the inputs; it has {sorted(there)}"
+                )
+            arrays = _read(archive, [*dict.fromkeys((*names, *more))], max_bytes)
     except _BROKEN as error:
         raise _bad(f"is not an npz file of plain arrays, as numpy.savez writes it: {error}") from error
-    truth = arrays.pop(TRUTH, None)
+    truth = arrays.get(TRUTH)
     rows = len(arrays[names[0]])
-    for name, array in (arrays | ({} if truth is None else {TRUTH: truth})).items():
+    for name, array in arrays.items():
         if len(array) != rows or rows == 0:
             raise _bad(f"has {len(array)} rows of {name!r} and {rows} of {names[0]!r}; all need the same, above 0")
     if truth is not None and not np.isfinite(truth).all():
         raise _bad(f"has values in {TRUTH!r} that are no numbers (NaN or infinite)")
     fitted = {spec.name: _fitted(arrays[name], name, spec) for name, spec in zip(names, inputs, strict=False)}
-    return Dataset(fitted, truth, rows)
+    return Dataset(fitted, truth, rows, {name: arrays[name] for name in more})
 
 
 def _arrays_for(inputs: Sequence[TensorSpec], there: set[str]) -> list[str]:

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model_server.charts import require_charts
 from model_server.errors import ModelError, Reason
 from model_server.evaluate.dataset import TRUTH, read_dataset
+from model_server.evaluate.intervals import of_times
+from model_server.evaluate.outcome import Outcome
 from model_server.evaluate.pace import Saturation, latencies, percentile, saturation, sweep
-from model_server.evaluate.scores import CLASSIFICATION, REGRESSION, Tally, differences, labels_of
+from model_server.evaluate.report import write_report
+from model_server.evaluate.scores import CLASSIFICATION, REGRESSION
+from model_server.evaluate.slices import array_of, slices_of
 from model_server.evaluate.wire import read_answer, read_interface, takes_binary, write_request
 from model_server.fetch import Options as FetchOptions
 from model_server.fetch import fetch_file, parse_uri
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from model_server.evaluate.dataset import Dataset
     from model_server.evaluate.endpoint import Endpoint, Line
+    from model_server.evaluate.pace import Level
     from model_server.evaluate.wire import Interface, Request
     from model_server.protocol.datatypes import Array
 
@@ -58,6 +64,10 @@ class Options:
     dataset_ca_file: Path | None
     source_mount: Path
     max_bytes: int
+    confidence: float = 0.0
+    """Of intervals around the figures; none at 0."""
+    slices: tuple[str, ...] = ()
+    report_dir: Path | None = None
 
 
 def parse_metrics(text: str) -> tuple[str, ...]:
@@ -74,6 +84,8 @@ def parse_metrics(text: str) -> tuple[str, ...]:
 
 def evaluate(options: Options) -> dict[str, object]:
     """Say what was measured: numbers, and the data set's digest, and nothing else."""
+    if options.report_dir:
+        require_charts()
     try:
         with _within(options.timeout_seconds), tempfile.TemporaryDirectory() as desk:
             return _evaluate(options, Path(desk))
@@ -88,22 +100,38 @@ def _evaluate(options: Options, desk: Path) -> dict[str, object]:
         open_line = options.endpoint.opener()
         line = open_line()
         interface = _describe(line, options)
-        dataset = read_dataset(file, interface.inputs, max_bytes=options.max_bytes)
+        more = [array_of(name) for name in options.slices]
+        dataset = read_dataset(file, interface.inputs, max_bytes=options.max_bytes, more=more)
     asked = options.metrics or _metrics_for(dataset)
     figures: dict[str, float] = {}
+    outcome, seconds, levels = None, [], []
+    parts: dict[str, Array] = {}
     if any(name in CLASSIFICATION or name in REGRESSION for name in asked):
         truth = _truth(dataset, asked)
-        answers = _answers(line, interface, dataset, options.batch)
-        figures |= _scores(asked, answers, truth)
+        parts = slices_of(options.slices, _told_by(dataset), dataset.rows)
+        outcome = Outcome.of(asked, _answers(line, interface, dataset, options.batch), truth)
+        figures |= outcome.scores(asked)
     requests = [_request(interface, dataset, row, interface.fixed_rows or 1) for row in _spread(dataset.rows)]
     if any(name in LATENCY for name in asked):
         seconds = latencies(line.ask, requests)
         figures |= {name: percentile(seconds, percent) for name, percent in LATENCY.items()}
     if any(name in LOAD for name in asked):
-        figures |= _load(open_line, requests)
+        levels = sweep(open_line, requests)
+        figures |= _load(levels)
     line.close()
     metrics = {name: decimal(name, figures[name]) for name in asked if name in figures}
-    return {"digest": digest, "rows": dataset.rows, "failed": 0, "metrics": metrics}
+    facts: dict[str, object] = {"digest": digest, "rows": dataset.rows, "failed": 0, "metrics": metrics}
+    if options.confidence:
+        facts |= {
+            "confidence": options.confidence,
+            "intervals": _intervals(asked, outcome, seconds, options.confidence),
+        }
+    if parts and outcome:
+        facts["slices"] = {name: _slice(asked, outcome.rows(rows), options.confidence) for name, rows in parts.items()}
+    if options.report_dir:
+        model = options.endpoint.model
+        write_report(options.report_dir, facts, model=model, outcome=outcome, seconds=seconds, levels=levels)
+    return facts
 
 
 @contextmanager
@@ -158,6 +186,11 @@ def _metrics_for(dataset: Dataset) -> tuple[str, ...]:
     if dataset.truth is not None and dataset.truth.dtype.kind == "f":
         return (*REGRESSION, *LATENCY)
     return (*(name for name in CLASSIFICATION if name != "f1_macro"), *LATENCY)
+
+
+def _told_by(dataset: Dataset) -> dict[str, Array]:
+    """Name all arrays that slices may be told by."""
+    return {**dataset.more, **({} if dataset.truth is None else {TRUTH: dataset.truth})}
 
 
 def _truth(dataset: Dataset, asked: Sequence[str]) -> Array:
@@ -221,17 +254,7 @@ def _spread(rows: int) -> list[int]:
 # -- what comes of it
 
 
-def _scores(asked: Sequence[str], answers: Array, truth: Array) -> dict[str, float]:
-    if any(name in CLASSIFICATION for name in asked):
-        tally = Tally.of(truth, labels_of(answers, truth))
-        return {name: score(tally) for name, score in CLASSIFICATION.items()}
-    off = differences(answers, truth)
-    with np.errstate(over="ignore"):
-        return {name: error(off) for name, error in REGRESSION.items()}
-
-
-def _load(open_line: Callable[[], Line], requests: Sequence[Request]) -> dict[str, float]:
-    levels = sweep(open_line, requests)
+def _load(levels: Sequence[Level]) -> dict[str, float]:
     for level in levels:
         log.info("%s", level)
     found = saturation(levels)
@@ -239,6 +262,25 @@ def _load(open_line: Callable[[], Line], requests: Sequence[Request]) -> dict[st
         log.warning("How much the model can take was not found: it turns down single requests, or is faster than this.")
         return {}
     return {name: figure(found) for name, figure in LOAD.items()}
+
+
+def _intervals(
+    asked: Sequence[str], outcome: Outcome | None, seconds: Sequence[float], confidence: float
+) -> dict[str, tuple[str, str]]:
+    found = outcome.intervals(asked, confidence) if outcome else {}
+    if seconds:
+        found |= of_times(seconds, {name: LATENCY[name] for name in asked if name in LATENCY}, confidence)
+    return {name: (decimal(name, low), decimal(name, high)) for name, (low, high) in found.items()}
+
+
+def _slice(asked: Sequence[str], outcome: Outcome, confidence: float) -> dict[str, object]:
+    told: dict[str, object] = {
+        "rows": len(outcome.truth),
+        "metrics": {name: decimal(name, value) for name, value in outcome.scores(asked).items()},
+    }
+    if confidence:
+        told["intervals"] = _intervals(asked, outcome, (), confidence)
+    return told
 
 
 def decimal(name: str, value: float) -> str:

@@ -31,12 +31,18 @@ class Tally:
     true: Array
 
     @classmethod
-    def of(cls, truth: Array, said: Array) -> Tally:
-        """Count."""
+    def of(cls, truth: Array, said: Array, counts: Array | None = None) -> Tally:
+        """Count; `counts` says how often each pair is there, once each without."""
+        times = np.ones(len(truth), np.int64) if counts is None else counts
+        truth, said, times = truth[times > 0], said[times > 0], times[times > 0]
         labels, index = np.unique(np.concatenate((truth, said)), return_inverse=True)
         true, guess = index[: len(truth)], index[len(truth) :]
-        count = len(labels)
-        return cls(*(np.bincount(found, minlength=count) for found in (true[true == guess], guess, true)))
+        right = true == guess
+
+        def count(found: Array, weights: Array) -> Array:
+            return np.bincount(found, weights, minlength=len(labels))
+
+        return cls(count(true[right], times[right]), count(guess, times), count(true, times))
 
     @property
     def precision(self) -> Array:
