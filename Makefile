@@ -160,6 +160,10 @@ bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, how exact budg
 bench-scaling: $(VENV)/.dev ## What autoscalers cost that serve in time; MODELSERVICE_TRACES is a folder of public traces.
 	@$(BIN)/python bench/scaling $(ARGS)
 
+.PHONY: bench-rollout
+bench-rollout: $(VENV)/.test tools ## New models, good and bad, under load: who answers, what fails, how soon a bad one is gone.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/rollout $(ARGS)
+
 # -- the demo
 
 .PHONY: images

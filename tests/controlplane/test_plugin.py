@@ -9,7 +9,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cluster import binaries, ports
+from cluster import ports
 from cluster.access import Access
 from cluster.controlplane import ControlPlane
 from controlplane.conftest import install_crd, kubectl_of
 from controlplane.services import Services
+from controlplane.shell import Shell, install
 from modelservice_operator import names
 from modelservice_operator.plugin.acts import ACTS
-from modelservice_operator.plugin.archive import archive
 from modelservice_operator.plugin.cli import COMMANDS
 from waiting import until
 
@@ -37,52 +36,11 @@ Body = dict[str, Any]
 STABLE, CANDIDATE = "digits-stable0000", "digits-next000000"
 
 
-class Shell:
-    """Runs kubectl as a user does who has the plugin on the PATH."""
-
-    def __init__(self, plugins: Path, kubeconfig: Path, cache: Path) -> None:
-        paths = [
-            str(plugins),
-            str(binaries.path("kubectl").parent),
-            str(Path(sys.executable).parent),
-            os.environ["PATH"],
-        ]
-        self.environment = os.environ | {
-            "PATH": ":".join(paths),
-            "KUBECONFIG": str(kubeconfig),
-            "KUBECACHEDIR": str(cache),
-        }
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["kubectl", "modelservice", *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def answer(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
-
-    def refusal(self, *arguments: str) -> str:
-        """Return the sentence of a command that fails; nothing else is said, and nothing is printed."""
-        done = self.run(*arguments)
-        assert (done.returncode, done.stdout) == (1, ""), done
-        [sentence] = done.stderr.splitlines()
-        return sentence
-
-
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder to which somebody has copied the plugin."""
     folder = tmp_path_factory.mktemp("plugins")
-    program = folder / "kubectl-modelservice"
-    program.write_bytes(archive())
-    program.chmod(0o755)
+    program = install(folder)
     (folder / "kubectl_complete-modelservice").symlink_to(program)
     return folder
 
