@@ -120,6 +120,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "watch": {"namespaces": []},
         "accelerators": accelerators,
         "limits": {"images": ["registry.example.com/**"]},
+        "evidence": {"logs": True},
         "monitoring": unchanged
         | {"labels": {"release": "prometheus"}, "annotations": False, "namespaces": ["prometheus", "operators"]},
         "prometheus": {"url": "http://prometheus.example.com:9090", "bearerTokenFile": "", "caFile": ""},
