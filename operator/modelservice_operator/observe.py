@@ -120,7 +120,7 @@ def observe(wish: Wish, children: Children, config: Config, around: Around = NOT
         return Seen(service, children, now, problem=wish.problem)
     promised = now.replicas if spec.replicas is None else spec.replicas
     if spec.replicas is None and spec.autoscaling is not None and not children.deployments:
-        promised = max(1, spec.autoscaling.min_replicas)  # what has never been ready is not kept at zero
+        promised = spec.autoscaling.min_replicas
     now = replace(
         now,
         replicas=promised,
