@@ -93,6 +93,7 @@ _SOON = {"startupTimeout": "20s"}
 _FAST = {**EVALUATION, "metrics": [*EVALUATION["metrics"], {"name": "latency_p95", "max": "200ms"}]}
 _EVALUATED = {"evaluation": _FAST}
 _ANALYSIS = {"minRequests": 100, "maxLatencyRegression": "100%"}
+_PATIENT = {**_ANALYSIS, "onNoTraffic": "Hold"}  # else a passed evaluation is enough where few ask
 _HALF = {"weight": "50%", "pause": "2s"}
 _HELD = {"rollout": {"steps": [{"weight": "50%", "pause": "10m"}]}}
 _BLUE_GREEN = {"rollout": {"steps": [{"weight": "100%", "pause": "2s"}]}}
@@ -189,7 +190,7 @@ CHANGES: Mapping[str, Sequence[Change]] = {
         Change(
             title="slow, but evaluated well",
             kind=Kind.LIVE,
-            spec=serves("slow", evaluation=EVALUATION, **_rollout(_HALF, analysis=_ANALYSIS), **_again(3)),
+            spec=serves("slow", evaluation=EVALUATION, **_rollout(_HALF, analysis=_PATIENT), **_again(3)),
             ends=SLOWER,
         ),
         Change(
