@@ -1,22 +1,32 @@
 #!/usr/bin/env bash
-# The faults at full size. The last line is one JSON object with what was found; the exit status says whether all held.
+# The faults, at full size unless HYPOTHESIS_PROFILE says otherwise. The last line is one JSON object with what was found;
+# the exit status says whether all held.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export HYPOTHESIS_PROFILE=full FAULTS_REPORT
+export HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-full} FAULTS_REPORT
 FAULTS_REPORT=$(mktemp)
-quiet_log=$(mktemp)
-trap 'kill "${quiet:-}" 2>/dev/null || true; rm -f "$FAULTS_REPORT" "$quiet_log"' EXIT
+logs=$(mktemp -d)
+trap 'kill "${beside[@]}" 2>/dev/null || true; rm -rf "$FAULTS_REPORT" "$logs"' EXIT
 started=$SECONDS
-
-# Ten minutes of silence need a cluster and an operator of their own, but hardly any CPU: the rest runs meanwhile.
-.venv/bin/pytest -s -q tests/faults/test_quiet.py >"$quiet_log" 2>&1 &
-quiet=$!
 status=0
-.venv/bin/pytest -s -q tests/faults/test_sweep.py tests/faults/test_sequences.py || status=$?
-echo "== silence, with a cluster of its own since the beginning"
-wait "$quiet" || status=$?
-quiet=
-cat "$quiet_log"
+beside=()
+
+# Most of it is waiting: for silence, for pods, for an operator that is there again. So all goes on at once, each on a
+# cluster of its own.
+for tests in "test_quiet test_sequences" "test_rollouts"; do
+  # shellcheck disable=SC2086 (several files)
+  .venv/bin/pytest -s -q $(printf 'tests/faults/%s.py ' $tests) >"$logs/$tests" 2>&1 &
+  beside+=($!)
+done
+.venv/bin/pytest -s -q tests/faults/test_sweep.py || status=$?
+for process in "${beside[@]}"; do
+  wait "$process" || status=$?
+done
+beside=()
+for log in "$logs"/*; do
+  echo "== beside it: $(basename "$log")"
+  cat "$log"
+done
 echo "== faults: $((SECONDS - started)) s"
 .venv/bin/python tests/faults/report.py "$FAULTS_REPORT"
 exit "$status"

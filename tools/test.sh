@@ -31,11 +31,7 @@ fi
 stage "unit tests" .venv/bin/pytest -q tests/unit
 stage "server tests" .venv/bin/pytest -q tests/server
 stage "control plane tests" .venv/bin/pytest -q tests/controlplane
-if [ "$1" = full ]; then
-  stage "faults" bash tools/faults.sh
-else
-  stage "faults" .venv/bin/pytest -q tests/faults
-fi
+stage "faults" bash tools/faults.sh
 if [ "$node" = yes ]; then
   wait "$building" || { cat "$logs/images"; echo "== images FAILED"; exit 1; }
   building=

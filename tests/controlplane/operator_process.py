@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cluster import binaries
 from cluster.access import Access
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 NAMESPACE = "modelservice-system"
 ACCOUNT = "modelservice-operator"
 _CHART = "charts/modelservice-operator"
+
+
+class Process(Protocol):
+    """What is asked of the process, wherever it comes from."""
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end, and return the exit status."""
 
 
 class OperatorProcess:
@@ -45,7 +58,7 @@ class OperatorProcess:
         self._elects, self._installation, self._namespaces = elects, installation, namespaces
         self._release = ACCOUNT if installation == "default" else f"{ACCOUNT}-{installation}"
         self._kubectl, self._directory, self._port, self._program = kubectl, directory, port, program
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self.config = directory / "config.yaml"
         self.log = directory / "operator.log"
         self.configure()
@@ -67,14 +80,15 @@ class OperatorProcess:
 
     def launch(self, *arguments: str) -> None:
         """Start the operator."""
-        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
-        command = [*self._program, "run", f"--config={self.config}", *arguments]
+        command = ["run", f"--config={self.config}", *arguments, f"--listen=127.0.0.1:{self._port}"]
         if self._elects:
             command += ["--leader-elect=true", f"--lease-namespace={NAMESPACE}"]
+        self._process = self._begin(command)
+
+    def _begin(self, arguments: Sequence[str]) -> Process:
+        environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, f"--listen=127.0.0.1:{self._port}"], env=environment, stdout=log, stderr=log
-            )
+            return subprocess.Popen([*self._program, *arguments], env=environment, stdout=log, stderr=log)
 
     def stop(self) -> int:
         """Ask the operator to end, and return its exit status."""

@@ -12,9 +12,12 @@ from controlplane.conftest import install_crd
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OWN_NODES = "--enable-admission-plugins=PodNodeSelector"  # a namespace may say on which nodes its pods run
+
 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("faults") / "cluster", controllers=True) as plane:
+    directory = tmp_path_factory.mktemp("faults") / "cluster"
+    with ControlPlane(directory, controllers=True, api_flags=(_OWN_NODES,)) as plane:
         install_crd(plane)
         yield plane

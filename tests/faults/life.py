@@ -1,4 +1,7 @@
-"""The life of one service, step by step: what its user does, and what the administrator does around it."""
+"""The life of one service, step by step: what its user does, and what the administrator does around it.
+
+How its model changes is the business of another one: see rollouts.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import yaml
 
 from cluster.definitions import definition
 from faults.admin import Admin, model_service, services
+from faults.state import State, is_settled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -30,6 +34,8 @@ class Step:
     """What is done to each service."""
     happen: Callable[[Admin], Awaitable[object]] | None = None
     """What is done once."""
+    ends: Callable[[State], bool] = is_settled
+    """Whether a namespace has come to where the step ends."""
     leaves_nothing: bool = False
     """Whether nothing is to be left of the service."""
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
@@ -29,7 +30,7 @@ def tell(**numbers: int) -> None:
 
 
 if __name__ == "__main__":
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for line in Path(sys.argv[1]).read_text().splitlines():
-        found |= json.loads(line)
+        found.update(json.loads(line))
     print(json.dumps(found))  # noqa: T201 (that is its job)

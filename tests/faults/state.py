@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from faults.admin import Admin
 
@@ -34,8 +35,10 @@ _PASSING = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "gen
 _PASSING_NOTES = {
     "modelservice.dev/applied-hash",  # holds the owner's uid
     "modelservice.dev/decided-time",
+    "modelservice.dev/step-time",
     "deployment.kubernetes.io/revision",
 }
+_REQUESTS = re.compile(r'(requests\\*": \\*"|% of )\d+')  # how many were answered by then
 _COUNTS = ("replicas", "readyReplicas", "availableReplicas", "updatedReplicas")
 
 
@@ -55,13 +58,24 @@ async def states(admin: Admin) -> dict[str, State]:
             else:
                 found[namespace][f"{kind} {name}"] = _child(kind, body)
     # An address in the status names the namespace.
-    return {name: json.loads(json.dumps(state).replace(name, "NAMESPACE")) for name, state in found.items()}
+    texts = {name: json.dumps(state).replace(name, "NAMESPACE") for name, state in found.items()}
+    return {name: json.loads(_REQUESTS.sub(r"\1MANY", text)) for name, text in texts.items()}
 
 
 def is_settled(state: State) -> bool:
     """Tell whether every ModelService of a namespace says that its latest spec is in force, or why it cannot be."""
     services = [body for name, body in state.items() if name.startswith("ModelService ")]
     return bool(services) and all(_has_settled(body) for body in services)
+
+
+def says(reason: str) -> Callable[[State], bool]:
+    """Tell of a namespace whether every ModelService gives this reason for whether its latest spec is in force."""
+
+    def is_told(state: State) -> bool:
+        services = [body for name, body in state.items() if name.startswith("ModelService ")]
+        return bool(services) and all(_reason(body) == reason for body in services)
+
+    return is_told
 
 
 def differences(state: State, expected: State) -> list[str]:
@@ -90,6 +104,14 @@ def _has_settled(body: Body) -> bool:
     return current and settled and "rollout" not in status
 
 
+def _reason(body: Body) -> str:
+    """Return why a ModelService is ready or not; nothing as long as it does not speak of its latest spec."""
+    status = body.get("status") or {}
+    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    is_current = status.get("observedGeneration") == body["metadata"]["generation"]
+    return str(conditions["Ready"]["reason"]) if is_current else ""
+
+
 def _service(body: Body) -> Body:
     kept = _child("ModelService", body)
     kept["metadata"]["generation"] = body["metadata"]["generation"]
@@ -111,6 +133,8 @@ def _child(kind: str, body: Body) -> Body:
     kept = body | {"metadata": metadata}
     if kind == "Deployment":
         kept["status"] = {name: body.get("status", {}).get(name, 0) for name in _COUNTS}
+    if kind == "Job":
+        return {"metadata": metadata}  # the rest names its own UID
     if kind == "PodDisruptionBudget":
         kept.pop("status")  # what its controller counts, at its own pace
     if kind == "Service":

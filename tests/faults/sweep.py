@@ -14,20 +14,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faults import report
-from faults.life import LIFE, Step
 from faults.proxy import Fault, Write
-from faults.state import State, differences, is_settled, states
+from faults.state import State, differences, states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from faults.life import Step
     from faults.world import World
 
 _PATTERNS = 3
 _FAULTS_PER_STEP = 3
 _DEATHS_PER_STEP = 1  # a death is everybody's: lives that die at the same time share it
 _NAMESPACES_AT_ONCE = 48
-_PATIENCE_SECONDS = 180  # a step of many lives has a dozen deaths, and each costs a start of the operator
+_PATIENCE_SECONDS = 300  # a step of many lives has two dozen deaths, and each costs a start of the operator
+_FEW = 20  # lives
 _NO_WRITE = "no write #1"  # a step in which the operator need not write; what can break are its watches
 
 Triple = tuple[Write, Fault]
@@ -46,23 +47,24 @@ class Found:
 class Pattern:
     """The life without faults."""
 
+    life: Sequence[Step]
     states: dict[str, State]
     writes: list[Write]
 
 
-async def pattern(world: World) -> Pattern:
+async def pattern(world: World, life: Sequence[Step]) -> Pattern:
     """Live some lives without faults; they must be alike, and name the writes that can go wrong."""
     namespaces = [f"pattern-{number}" for number in range(_PATTERNS)]
     await world.admin.namespaces(namespaces)
     states: dict[str, State] = {}
-    for step in LIFE:
+    for step in life:
         report.say(f"pattern: {step.name}")
         world.proxy.begin(step.name, namespaces)
         await step.take(world.admin, namespaces)
 
         def done(found: dict[str, State], step: Step = step) -> bool:
             own = [found.get(namespace, {}) for namespace in namespaces]
-            return not any(own) if step.leaves_nothing else all(map(is_settled, own))
+            return not any(own) if step.leaves_nothing else all(map(step.ends, own))
 
         found = await world.until(done)
         assert found is not None, f"a life without faults gets stuck at {step.name}: {world.words()}"
@@ -71,8 +73,8 @@ async def pattern(world: World) -> Pattern:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
         states[step.name] = own[0]
     writes = dict.fromkeys(write for namespace, write in world.proxy.writes if namespace in namespaces)
-    silent = {step.name for step in LIFE} - {write.step for write in writes}
-    return Pattern(states, [*writes, *(Write(step, _NO_WRITE) for step in sorted(silent))])
+    silent = {step.name for step in life} - {write.step for write in writes}
+    return Pattern(life, states, [*writes, *(Write(step, _NO_WRITE) for step in sorted(silent))])
 
 
 def triples(known: Pattern) -> list[Triple]:
@@ -87,13 +89,11 @@ def triples(known: Pattern) -> list[Triple]:
 _ON_WATCHES = (Fault.CUT, Fault.GONE, Fault.LOST, Fault.REPEATED, Fault.LATE_CHILDREN, Fault.LATE_SERVICES)
 
 
-def lives(chosen: Iterable[Triple], seed: int, *, per_step: int) -> list[list[Triple]]:
+def lives(chosen: Iterable[Triple], *, per_step: int) -> list[list[Triple]]:
     """Spread triples over as few lives as possible: at most so many faults per step, each at another write."""
-    shuffled = sorted(chosen, key=str)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 (no secret)
     found: list[list[Triple]] = []
     places: dict[str, list[int]] = defaultdict(list)  # by step: how many faults each life has in it
-    for write, fault in shuffled:
+    for write, fault in chosen:
         taken = places[write.step]
         for number in itertools.count():
             if number == len(found):
@@ -111,7 +111,7 @@ async def live(world: World, known: Pattern, planned: Sequence[Sequence[Triple]]
     plans = {f"{batch}-{number}": dict(plan) for number, plan in enumerate(planned)}
     await world.admin.namespaces(list(plans))
     world.proxy.hits.clear()
-    for step in LIFE:
+    for step in known.life:
         report.say(f"{batch}: {len(plans)} lives, {step.name}")
         await world.proxy.keep_lists()
         world.proxy.begin(step.name, plans)
@@ -150,30 +150,44 @@ async def _note(
     return wrong
 
 
-async def sweep(world: World, *, share: float, seed: int = 1) -> Found:
-    """Meet a share of all triples of each fault (1: all of them, each once)."""
-    known = await pattern(world)
+async def sweep(
+    world: World, life: Sequence[Step], *, share: float, share_of_deaths: float | None = None, seed: int = 1
+) -> Found:
+    """Meet a share of all triples of each fault, 1: all of them, each once. Of those that kill it may be another."""
+    known = await pattern(world, life)
     chance = random.Random(seed)  # noqa: S311 (no secret)
     every = triples(known)
     chosen: list[Triple] = []
     for fault in Fault:
         own = [each for each in every if each[1] is fault]
-        chosen += chance.sample(own, math.ceil(len(own) * share))
+        own_share = share_of_deaths if fault.crashes and share_of_deaths is not None else share
+        chosen += chance.sample(own, math.ceil(len(own) * own_share))
     report.say(f"{len(chosen)} of {len(every)} triples: {len(known.writes)} writes, {len(Fault)} faults")
     found = Found()
-    # Deaths disturb everyone, so those who die live together.
-    groups = {
-        "crash": [each for each in chosen if each[1].crashes],
-        "fault": [each for each in chosen if not each[1].crashes],
-    }
+    # Deaths disturb everyone, so those who die live together; those who die at one write next to each other.
+    deaths = [each for each in every if each[1].crashes and each in chosen]
+    faults = [each for each in chosen if not each[1].crashes]
+    chance.shuffle(faults)
     planned = {
-        name: lives(group, seed, per_step=_DEATHS_PER_STEP if name == "crash" else _FAULTS_PER_STEP)
-        for name, group in groups.items()
+        "crash": lives(deaths, per_step=_DEATHS_PER_STEP),
+        "fault": lives(faults, per_step=_FAULTS_PER_STEP),
     }
-    if share < 1:  # a few lives stand some disturbance, and take half the time
+    if len(planned["crash"]) < _FEW:  # a few lives stand some disturbance, and take half the time
         planned = {"sample": [life for group in planned.values() for life in group]}
     for name, group_lives in planned.items():
         for first in range(0, len(group_lives), _NAMESPACES_AT_ONCE):
             part = group_lives[first : first + _NAMESPACES_AT_ONCE]
             await live(world, known, part, f"{name}-{first}", found)
     return found
+
+
+def judge(found: Found, deaths: int) -> None:
+    """Tell what a sweep has found, and hold it to what must hold."""
+    report.tell(
+        injection_points=len(found.met),
+        divergences=len(found.divergences),
+        orphans=len(found.orphans),
+        deaths=deaths,
+    )
+    assert not found.divergences
+    assert not found.orphans

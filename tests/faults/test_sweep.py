@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from faults import report
+from faults.life import LIFE
 from faults.proxy import Fault
 from faults.report import IS_FULL
-from faults.sweep import sweep
+from faults.sweep import judge, sweep
 from faults.world import world
 
 if TYPE_CHECKING:
@@ -24,15 +24,8 @@ if TYPE_CHECKING:
 def test_every_fault_at_every_write_ends_where_a_life_without_faults_ends(plane: ControlPlane, tmp_path: Path) -> None:
     async def story() -> None:
         async with world(plane, tmp_path) as here:
-            found = await sweep(here, share=1.0 if IS_FULL else 1 / 12)
-            report.tell(
-                injection_points=len(found.met),
-                divergences=len(found.divergences),
-                orphans=len(found.orphans),
-                deaths=here.crashes,
-            )
-            assert not found.divergences
-            assert not found.orphans
+            found = await sweep(here, LIFE, share=1 if IS_FULL else 1 / 12)
+            judge(found, here.crashes)
             assert {fault for _, fault in found.met} == set(Fault)
             assert not IS_FULL or len(found.met) >= 300
 

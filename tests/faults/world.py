@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import ports
 from cluster.access import Access
 from controlplane.conftest import kubectl_of
-from controlplane.operator_process import OperatorProcess
 from faults import pods
 from faults.admin import Admin
+from faults.mortal import MortalOperator
 from faults.proxy import FaultProxy
 from faults.state import State, states
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from cluster.controlplane import ControlPlane
 
-_PROGRAM = (sys.executable, str(Path(__file__).with_name("impatient_operator.py")))
-_WORKERS = 8  # of the operator: so many of its writes can wait for its death at the same time
+_WORKERS = 48  # of the operator: so many of its writes can wait for its death at the same time
 _COMPANY_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _QUIET_SECONDS = 1.5
@@ -37,7 +35,7 @@ class World:
 
     admin: Admin
     proxy: FaultProxy
-    operator: OperatorProcess
+    operator: MortalOperator
     crashes: int = 0
 
     async def until(
@@ -84,9 +82,7 @@ async def world(plane: ControlPlane, directory: Path) -> AsyncIterator[World]:
     async with Admin.of(plane) as admin, FaultProxy(plane.url, plane.ca).running() as proxy:
         through = directory / "proxy.kubeconfig"
         replace(Access.read(plane.kubeconfig), url=proxy.url).write(through)
-        operator = await asyncio.to_thread(
-            OperatorProcess, kubectl_of(plane), through, directory, ports.free(1)[0], program=_PROGRAM
-        )
+        operator = await asyncio.to_thread(MortalOperator, kubectl_of(plane), through, directory, ports.free(1)[0])
         here = World(admin, proxy, operator)
         async with pods.served(admin):
             await asyncio.to_thread(operator.start)
@@ -97,4 +93,4 @@ async def world(plane: ControlPlane, directory: Path) -> AsyncIterator[World]:
                 crashes.cancel()
                 with suppress(asyncio.CancelledError):
                     await crashes
-                await asyncio.to_thread(operator.kill)
+                await asyncio.to_thread(operator.bury)
