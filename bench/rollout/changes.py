@@ -176,7 +176,7 @@ CHANGES: Mapping[str, Sequence[Change]] = {
         ),
         Change(title="blue/green", kind=Kind.GOOD, spec=serves("good-3", **_BLUE_GREEN), ends=PROMOTED),
         Change(
-            title="slow, seen while it rolls",
+            title="slow, seen at its first pod",
             kind=Kind.LIVE,
             spec=serves("slow", **_rollout(analysis=_ANALYSIS), **_again(2)),
             ends=SLOWER,

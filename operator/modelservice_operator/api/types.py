@@ -886,7 +886,7 @@ class Rollout(Block):
     """How long `Auto` waits for room."""
 
     analysis: Analysis | None = None
-    """What live requests must show at each step and before the promotion. Without it time alone decides."""
+    """What live requests must show at each step; without steps, of the first pod. Without it time alone decides."""
 
     keep_previous: Annotated[Duration, between("0s", "24h")] = Duration.parse("0s")
     """How long the pods left of the revision before stay, idle, for a quick way back, while there is room."""

@@ -41,7 +41,8 @@ if that failed the one promoted before. The cases:
 Only a revision whose verdict is Passed is rolled to: a promotion replaces that verdict, so that nothing rolls back to
 the revision that has just been left. A promotion makes the other revision the stable one, so that the case
 "stable+other, stable desired" narrows the traffic behind it. A revision that was promoted before is let in without
-gates, steps or freeze: going there is a rollback.
+gates, steps or freeze: going there is a rollback. Where live requests judge and no steps are given, the first pod is a
+step.
 
 What holds in every case: a pod that serves is only given up when the promised number stays available without it, at
 most one pod beyond the promised number is asked for, and no third revision has pods while two share the traffic. But:
@@ -257,8 +258,6 @@ def goes_on(seen: Situation) -> Plan | None:
     if to is not None:
         message = f"Revision {newcomer} has reached {to.weight}."
         return Plan(Phase.ROLLING, message, Mark(newcomer, entry.step + 1, entry.makes_room))
-    if at is None and (wait := proof.waits(seen, entry, None)) is not None:
-        return _share(seen, entry, None, wait)
     return _promote(seen, entry)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from modelservice_operator.api.reasons import Reason
-from modelservice_operator.api.types import OnNoTraffic
+from modelservice_operator.api.types import OnNoTraffic, RolloutStep
 from modelservice_operator.rollout import analysis, gates
 from modelservice_operator.rollout.decision import Judge, Phase, Plan
 from modelservice_operator.rollout.gates import DATASET, GateVerdict
@@ -15,8 +15,10 @@ from modelservice_operator.rollout.situation import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from modelservice_operator.api.types import RolloutStep
     from modelservice_operator.rollout.situation import Entry, Situation
+
+# Whom live requests judge must be easy to take back: without steps its first pod is one.
+_FIRST_POD = (RolloutStep.model_validate({"weight": "1%"}),)
 
 
 def must_prove(seen: Situation, entry: Entry) -> bool:
@@ -53,16 +55,16 @@ def evaluate(seen: Situation, entry: Entry, replicas: dict[str, int], traffic: t
 
 def steps(seen: Situation, entry: Entry) -> tuple[RolloutStep | None, RolloutStep | None]:
     """Return the step that a revision stands at and the one that it goes to; None: the beginning, the end."""
-    steps = seen.rollout.steps if must_prove(seen, entry) else ()
+    if not must_prove(seen, entry):
+        return None, None
+    steps = seen.rollout.steps or (_FIRST_POD if seen.rollout.analysis is not None else ())
     at = min(entry.step, len(steps))
     return steps[at - 1] if at else None, steps[at] if at < len(steps) else None
 
 
-def waits(seen: Situation, entry: Entry, step: RolloutStep | None) -> Plan | None:
+def waits(seen: Situation, entry: Entry, step: RolloutStep) -> Plan | None:
     """Return for what a revision has to wait before it goes on from a step, and until when if time ends that."""
-    if not must_prove(seen, entry):
-        return None
-    if step is not None and (left := step.pause.timedelta - seen.since(entry.step_time)) > timedelta(0):
+    if (left := step.pause.timedelta - seen.since(entry.step_time)) > timedelta(0):
         return Plan(Phase.ANALYSING, f"Revision {entry.name} stays at {step.weight} for {step.pause}.", again=left)
     terms, reading = seen.rollout.analysis, seen.readings.get(entry.name)
     if terms is None or analysis.find(terms, reading, None).is_enough:
@@ -78,8 +80,7 @@ def waits(seen: Situation, entry: Entry, step: RolloutStep | None) -> Plan | Non
 def has_to_wait(seen: Situation, entry: Entry) -> bool:
     """Tell whether anything but pods stands between a revision and its promotion."""
     at, to = steps(seen, entry)
-    has_more = seen.rollout.analysis is not None or to is not None
-    return must_prove(seen, entry) and (has_more or waits(seen, entry, at) is not None)
+    return to is not None or (at is not None and waits(seen, entry, at) is not None)
 
 
 def was_not_ready_in_time(seen: Situation, entry: Entry) -> Plan | None:

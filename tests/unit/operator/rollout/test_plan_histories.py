@@ -144,7 +144,8 @@ class World:
         is_first = isinstance(judge, Judge) and judge.verdict is Verdict.PROMOTED and not entry.promotion
         if not is_first or seen.stable is None or not self.replicas or self.orders.promote == entry.name:
             return
-        assert entry.step == len(self.rollout.steps), "promoted before the last step"
+        steps = len(self.rollout.steps) or (self.rollout.analysis is not None)
+        assert entry.step == steps, "promoted before the last step"
         if self.rollout.analysis is not None:
             assert self.has_traffic or DATASET in entry.measured, "promoted without a request or an evaluation"
             assert not self.has_traffic or entry.name not in self.failing, "promoted although it fails"

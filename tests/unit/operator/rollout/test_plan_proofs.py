@@ -266,22 +266,35 @@ def test_who_answers_worse_is_taken_back_in_the_middle_of_a_pause(answers: Readi
     assert found.measured["requests"] == "100"
 
 
+REACHED = replace(PASSED, step=1, step_time=LONG_BEFORE)
+
+
+def test_where_live_requests_judge_the_first_pod_is_a_step_if_there_are_no_others() -> None:
+    plan = decide(saw(STABLE, PASSED, a=up(3), b=up(1), traffic="ab", rollout=ANALYSED))
+    assert plan.ledger == Mark("b", 1)
+    judged = {"a": up(3), "b": up(1), "traffic": "ab", "rollout": ANALYSED}
+    plan = decide(saw(STABLE, REACHED, **judged, readings={"b": reading(99)}))
+    assert (plan.phase, plan.replicas) == (Phase.ANALYSING, {"a": 3, "b": 1})
+    plan = decide(saw(STABLE, REACHED, **judged, readings={"b": reading(100)}))
+    assert (plan.phase, plan.replicas) == (Phase.ROLLING, {"a": 2, "b": 1})
+
+
 def test_who_has_not_answered_enough_waits_unless_an_evaluation_speaks_for_it() -> None:
     waiting = {"a": up(0), "b": up(3), "traffic": "ab", "rollout": ANALYSED, "readings": {"b": reading(99)}}
-    plan = decide(saw(STABLE, PASSED, **waiting))
+    plan = decide(saw(STABLE, REACHED, **waiting))
     assert (plan.phase, plan.ledger) == (Phase.ANALYSING, None)
     assert "100 requests" in plan.message
-    evaluated = replace(PASSED, measured={"dataset": "sha256:1"})
+    evaluated = replace(REACHED, measured={"dataset": "sha256:1"})
     assert isinstance(decide(saw(STABLE, evaluated, **waiting)).ledger, Judge)
     holds = waiting | {"rollout": {"analysis": {"minRequests": 100, "onNoTraffic": "Hold"}}}
     assert decide(saw(STABLE, evaluated, **holds)).phase is Phase.ANALYSING
-    enough = decide(saw(STABLE, PASSED, **waiting | {"readings": {"b": reading(100)}})).ledger
+    enough = decide(saw(STABLE, REACHED, **waiting | {"readings": {"b": reading(100)}})).ledger
     assert isinstance(enough, Judge)
     assert enough.measured["requests"] == "100"
 
 
 def test_whose_metrics_cannot_be_read_is_not_taken_for_idle() -> None:
-    evaluated = replace(PASSED, measured={"dataset": "sha256:1"})
+    evaluated = replace(REACHED, measured={"dataset": "sha256:1"})
     silent = {"b": Reading(Counted(), silent=("pod b-1 does not answer",))}
     for readings, words in (({}, "metrics of revision b."), (silent, "pod b-1 does not answer.")):
         full = saw(STABLE, evaluated, a=up(0), b=up(3), traffic="ab", rollout=ANALYSED, readings=readings)
