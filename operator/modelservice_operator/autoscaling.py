@@ -302,6 +302,10 @@ def _standstill(seen: Seen) -> Judgement | None:
     assert seen.spec is not None  # noqa: S101 - nobody asks otherwise
     if (owned := in_a_manifest(seen)) is not None:
         return owned
+    left = (*seen.children.autoscalers.values(), *seen.children.scaled_objects.values())
+    if left:
+        what = " and ".join(f"{each['kind']} {each['metadata']['name']}" for each in left)
+        return "Unknown", Reason.NO_AUTOSCALER, f"{what} of the engine before goes first. Replicas are held."
     if not metrics_of(seen.spec).inflight:
         message = (
             "Nobody knows what the server calls its requests without an answer: say so in "

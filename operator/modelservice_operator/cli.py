@@ -51,8 +51,14 @@ KINDS = Kinds(
         resources.JOBS,
         resources.POD_DISRUPTION_BUDGETS,
         resources.NETWORK_POLICIES,
+        resources.HORIZONTAL_POD_AUTOSCALERS,
     ),
-    optional=(resources.SERVICE_MONITORS, resources.PROMETHEUS_RULES, resources.ALERTMANAGER_CONFIGS),
+    optional=(
+        resources.SERVICE_MONITORS,
+        resources.PROMETHEUS_RULES,
+        resources.ALERTMANAGER_CONFIGS,
+        resources.SCALED_OBJECTS,
+    ),
     label=names.NAME,
     surroundings={
         resources.NAMESPACES: lambda body: dict(body["metadata"].get("labels") or {}),

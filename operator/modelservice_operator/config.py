@@ -116,6 +116,23 @@ class Evidence(Block):
     may read those can read it."""
 
 
+class Autoscaling(Block):
+    """What the autoscalers of services of engine HPA or KEDA go by."""
+
+    external_metric: str = ""
+    """Metric of the external metrics API with the requests without an answer of a service, which its label modelservice
+    names: what HPAs read. Empty: they read the pods' own gauge from the custom metrics API."""
+
+    demand_query: str = ""
+    """PromQL for the requests without an answer of a service as something in front of its pods counts them, such as a
+    gateway, so that they are known where there is no pod; {namespace} and {name} stand for those of the service. Empty:
+    KEDA lets no service go to zero."""
+
+    trigger_authentication: str = ""
+    """Name of the ClusterTriggerAuthentication with the bearer token by which KEDA may ask the Prometheus of
+    prometheus.url. Empty: it asks without one."""
+
+
 class Watch(Block):
     """What the operator looks after."""
 
@@ -149,6 +166,9 @@ class Config(Block):
 
     evidence: Evidence = Field(default_factory=Evidence)
     """What is kept of a revision that failed."""
+
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling)
+    """What the autoscalers of others go by."""
 
 
 DEFAULT = Config(images=Images(server="localhost/modelservice/model-server:dev"))

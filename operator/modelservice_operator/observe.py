@@ -38,6 +38,8 @@ class Children:
     service_monitors: ByName
     prometheus_rules: ByName
     alertmanager_configs: ByName
+    autoscalers: ByName
+    scaled_objects: ByName
     jobs: ByName
     pods: ByName
 
@@ -120,7 +122,7 @@ def observe(wish: Wish, children: Children, config: Config, around: Around = NOT
         return Seen(service, children, now, problem=wish.problem)
     promised = now.replicas if spec.replicas is None else spec.replicas
     if spec.replicas is None and spec.autoscaling is not None and not children.deployments:
-        promised = spec.autoscaling.min_replicas
+        promised = max(1, spec.autoscaling.min_replicas)  # what has never been ready is not kept at zero
     now = replace(
         now,
         replicas=promised,

@@ -14,6 +14,7 @@ import yaml
 
 from modelservice_operator.api import API_VERSION, KIND
 from modelservice_operator.api.crd import WithoutAnchors
+from modelservice_operator.autoscalers import autoscalers
 from modelservice_operator.monitoring.collectors import Collectors
 from modelservice_operator.observe import Children, Seen, observe, read
 from modelservice_operator.optional import links_of, optional_children
@@ -94,6 +95,7 @@ def children(of: Seen, config: Config) -> list[Body]:
     https = speaks_tls(entry.template)
     policy = network_policy(*place, spec, [entry], config.monitoring.namespaces)
     optional = optional_children(of, config, Collectors(of.namespace), lambda *_: "")
+    scaling = autoscalers(of, config, lambda *_: "")
     return [
         render.controller_revision(*place, entry, {}),
         render.deployment(*place, entry, replicas, replicas),
@@ -101,7 +103,7 @@ def children(of: Seen, config: Config) -> list[Body]:
         render.metrics_service(*place, spec, annotated=config.monitoring.annotations),
         disruption_budget(*place, replicas, (entry.name,)),
         *([policy] if policy is not None else []),
-        *(child.wanted for child in optional if child.wanted is not None),
+        *(child.wanted for child in (*optional, *scaling) if child.wanted is not None),
     ]
 
 

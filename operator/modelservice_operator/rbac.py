@@ -142,6 +142,16 @@ def rules(installation: str, *, in_cluster: bool = True, logs: bool = True) -> t
             _KEEP,
         ),
         Rule(
+            "Who changes the number of replicas where spec.autoscaling.engine is HPA; removed where it is not.",
+            (resources.HORIZONTAL_POD_AUTOSCALERS,),
+            _KEEP,
+        ),
+        Rule(
+            "And where it is KEDA, once KEDA is installed.",
+            (resources.SCALED_OBJECTS,),
+            _KEEP,
+        ),
+        Rule(
             "Who works, here and in another installation that keeps a model: its Lease is named on the model's "
             "children.",
             (resources.LEASES,),

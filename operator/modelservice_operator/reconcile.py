@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from modelservice_operator import events
+from modelservice_operator import autoscalers, events
 from modelservice_operator.api import without_unwritten
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.autoscaling import Autoscaling, writer_of_replicas
@@ -26,12 +26,14 @@ from modelservice_operator.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
     NAMESPACES,
     NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     PROMETHEUS_RULES,
+    SCALED_OBJECTS,
     SERVICE_MONITORS,
     SERVICES,
     Resource,
@@ -218,6 +220,7 @@ class Reconciler:
             self._takeover.goes_on_for(seen),
             plan.again if plan is not None else None,
             self._evaluations.again(Key(seen.namespace, seen.name), seen.children),
+            autoscalers.again(seen),
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -245,6 +248,8 @@ class Reconciler:
             service_monitors=own(SERVICE_MONITORS),
             prometheus_rules=own(PROMETHEUS_RULES),
             alertmanager_configs=own(ALERTMANAGER_CONFIGS),
+            autoscalers=own(HORIZONTAL_POD_AUTOSCALERS),
+            scaled_objects=own(SCALED_OBJECTS),
             jobs=own(JOBS),
             pods=self._store.children(key, PODS),
         )
@@ -369,7 +374,7 @@ class Reconciler:
 
     async def _apply_optional(self, seen: Seen) -> None:
         """What the cluster cannot have is left out, which is no error: every service is looked at when it can."""
-        for child in self._optional(seen):
+        for child in (*self._optional(seen), *self._autoscalers(seen)):
             if not child.possible:
                 continue
             if child.wanted is not None:
@@ -380,6 +385,9 @@ class Reconciler:
 
     def _optional(self, seen: Seen) -> tuple[OptionalChild, ...]:
         return optional_children(seen, self._config, self._collectors(seen.namespace), self._apis.why_not)
+
+    def _autoscalers(self, seen: Seen) -> tuple[OptionalChild, ...]:
+        return autoscalers.autoscalers(seen, self._config, self._apis.why_not)
 
     def _collectors(self, namespace: str) -> Collectors:
         around = self._surroundings
@@ -458,7 +466,7 @@ class Reconciler:
             outdated=self._is_outdated(seen),
             monitored=self._monitored(seen),
             quality=quality,
-            autoscaled=self._autoscaling.judge(seen),
+            autoscaled=self._autoscaling.judge(seen) or self._judge_others(seen),
             scaled=self._autoscaling.written(seen),
         )
         phase = plan.phase.value if plan is not None else ""
@@ -470,6 +478,10 @@ class Reconciler:
             await self._applier.patch_status(seen.service, patch)
             for event in events.of_status(before, found):
                 self._recorder.record(seen.service, event)
+
+    def _judge_others(self, seen: Seen) -> Judgement | None:
+        """Judge the autoscaler of somebody else, where one is to decide."""
+        return autoscalers.judge(seen, self._config, self._autoscalers(seen)) if seen.spec is not None else None
 
     def _monitored(self, seen: Seen) -> Judgement | None:
         """Judge whether the service is watched, for those who asked for that."""

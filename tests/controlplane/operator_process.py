@@ -73,6 +73,10 @@ class OperatorProcess:
             settings["watch"] = {"namespaces": self._namespaces}
         self.config.write_text(json.dumps(settings | {"accelerators": accelerators}))
 
+    def set(self, **settings: object) -> None:
+        """Change some of the configuration."""
+        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | settings))
+
     def start(self, *arguments: str) -> None:
         """Start the operator and wait until it is ready."""
         self.launch(*arguments)

@@ -110,7 +110,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "--set=images.server.repository=registry.example.com/server,images.server.tag=1.2,installation=second",
         "--set=limits.images={registry.example.com/**}",
         "--set=monitoring.labels.release=prometheus,monitoring.annotations=false,monitoring.namespaces={prometheus}",
-        "--set=prometheus.url=http://prometheus.example.com:9090",
+        "--set=prometheus.url=http://prometheus.example.com:9090,autoscaling.externalMetric=inflight",
     )
     written = yaml.safe_load(rendered["ConfigMap", RELEASE]["data"]["config.yaml"])
     unchanged = yaml.safe_load((CHART / "values.yaml").read_text())["monitoring"]
@@ -124,6 +124,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "monitoring": unchanged
         | {"labels": {"release": "prometheus"}, "annotations": False, "namespaces": ["prometheus", "operators"]},
         "prometheus": {"url": "http://prometheus.example.com:9090", "bearerTokenFile": "", "caFile": ""},
+        "autoscaling": {"externalMetric": "inflight", "demandQuery": "", "triggerAuthentication": ""},
     }
     assert config.parse(written, source="config.yaml").accelerators.keys() == accelerators.keys()
 

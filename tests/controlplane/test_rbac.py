@@ -49,10 +49,14 @@ IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 TAKEN_AWAY = RIGHTS if IS_FULL else [right for right in RIGHTS if str(right) in {OWNING, "delete services"}]
 
 
+ENGINES = {"HorizontalPodAutoscaler": "HPA", "ScaledObject": "KEDA"}
+
 WATCHED = {
     "slo": {"objectives": [{"name": "availability", "target": "99.9%"}]},
     "monitoring": {"alerting": {"receiver": {"webhook": {"urlSecretRef": {"name": "s", "key": "url"}}}}},
 }
+
+SCALED = {kind: {"engine": engine, "maxReplicas": 2, "inflightPerReplica": 1} for kind, engine in ENGINES.items()}
 
 EVALUATED = {
     "replicas": 1,
@@ -95,6 +99,16 @@ TAKEN: dict[str, Body] = {
         "spec": {"endpoints": [], "selector": {}},
     },
     "taken-routes": {"apiVersion": "monitoring.coreos.com/v1alpha1", "kind": "AlertmanagerConfig", "spec": {}},
+    "taken-autoscaler": {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "spec": {"maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}},
+    },
+    "taken-scaled-object": {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "spec": {"scaleTargetRef": {"name": "x"}, "triggers": [{"type": "cpu", "metadata": {}}]},
+    },
     "taken-rule": {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "spec": {"groups": []}},
 }
 
@@ -169,11 +183,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with ControlPlane(directory / "cluster", controllers=True, api_flags=flags) as plane:
         install_crd(plane)
         kubectl = kubectl_of(plane)
-        kinds = [resource.plural for resource in (*KINDS.optional, *COLLECTORS)]
-        files = [f"--filename={definition(plural, 'monitoring.coreos.com')}" for plural in kinds]
+        kinds = (*KINDS.optional, *COLLECTORS)
+        files = [f"--filename={definition(resource.plural, resource.group)}" for resource in kinds]
         kubectl("apply", "--server-side", *files)
         until_served(kubectl)
         operator = OperatorProcess(kubectl, plane.kubeconfig, directory, ports.free(1)[0], elects=True)
+        operator.set(prometheus={"url": "http://127.0.0.1:9"})  # whom KEDA would ask
         with Kubelet(plane.kubeconfig, "n1").running() as kubelet:
             yield World(kubectl, operator, kubelet, plane.kubeconfig, audit)
 
@@ -207,6 +222,10 @@ def live(world: World, services: Services) -> None:
     world.until(lambda: ready() == "Ready", "m serves again, as it did before")
     world.until(lambda: "patch events.events.k8s.io" in world.used(), "this is told as what happened before")
 
+    for kind, scaling in SCALED.items():
+        services.apply(**WATCHED, autoscaling=scaling)
+        world.until(lambda kind=kind: "m" in names_of(services, kind), f"m has a {kind}")  # type: ignore[misc]
+
     services.kubectl("create", "-f", "-", stdin=QUOTA)
     services.apply("evaluated", **EVALUATED)
     refusal = lambda: services.condition("Ready", "evaluated").get("message", "")  # noqa: E731
@@ -228,7 +247,7 @@ def live(world: World, services: Services) -> None:
     services.apply(replicas=0, runtime={"name": "Custom", "image": "example/server:1"}, security=is_open)
     world.until(lambda: ready() == "ScaledToZero" and services.revisions()[0]["name"] != first, "m is another one")
     world.until(lambda: first not in json.dumps(services.all("deployments")), "the old Deployment is gone")
-    unwanted = "servicemonitors,prometheusrules,alertmanagerconfigs,networkpolicies"
+    unwanted = "servicemonitors,prometheusrules,alertmanagerconfigs,networkpolicies,scaledobjects"
     world.until(
         lambda: {"m", "m-metrics", "m-slo", "m-alerts"}.isdisjoint(names_of(services, unwanted)),
         "what is not wanted is gone",
@@ -258,8 +277,10 @@ def take_names(services: Services) -> None:
     """Let somebody else have the name of one child of each of these services."""
     for name, taken in TAKEN.items():
         wanted = {"replicas": 1 if taken is PIN else 0, **WATCHED} | (EVALUATED if taken["kind"] == "Job" else {})
+        if taken["kind"] in SCALED:
+            wanted = {"autoscaling": SCALED[taken["kind"]]}
         hashed = hash_of(name, **wanted)
-        named = dict.fromkeys(("Service", "PodDisruptionBudget", "NetworkPolicy"), name)
+        named = dict.fromkeys(("Service", "PodDisruptionBudget", "NetworkPolicy", *SCALED), name)
         child = named | {"ServiceMonitor": names.metrics_service(name), "PrometheusRule": names.rules(name)}
         child |= {"AlertmanagerConfig": names.routes(name), "Job": names.evaluation(hashed)}
         services.kubectl("create", "-f", "-", stdin=taken | {"metadata": {"name": child.get(taken["kind"], hashed)}})

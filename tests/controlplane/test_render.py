@@ -49,6 +49,8 @@ SPECS: dict[str, Body] = {
             }
         },
     },
+    "scaled": {"autoscaling": {"engine": "HPA", "maxReplicas": 4, "inflightPerReplica": 8}},
+    "scaled-by-keda": {"autoscaling": {"engine": "KEDA", "maxReplicas": 4, "inflightPerReplica": 8}},
     "shut-off": {"security": {"networkPolicy": {"egress": "Restricted", "allowFrom": [{"podSelector": {}}]}}},
     "wide-open": {"security": {"networkPolicy": {"enabled": False}}},
     "placed": {"accelerator": {"class": "nvidia-t4", "count": 2}, "resources": {"limits": {"memory": "1024Mi"}}},
@@ -82,6 +84,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OperatorPro
         until_served(kubectl)
         operator = OperatorProcess(kubectl, plane.kubeconfig, directory, ports.free(1)[0])
         operator.configure(**{"nvidia-t4": {"resource": "nvidia.com/gpu", "nodeSelector": {"gpu": "t4"}}})
+        operator.set(prometheus={"url": "http://127.0.0.1:9"})  # whom KEDA would ask
         items = [manifest(name, spec) for name, spec in SPECS.items()]
         kubectl("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
         operator.start()

@@ -30,11 +30,18 @@ class ControlPlane:
 
     `controllers` adds the controller manager and the scheduler. Without them nobody makes the `default` service
     accounts, so the server then does not insist that a pod has one. `kwok` adds kwok to these: every node that is
-    created comes up, and so do its pods. `api_flags` are added to the server's command line.
+    created comes up, and so do its pods. `api_flags` are added to the server's command line,
+    `controller_flags` to that of the controller manager.
     """
 
     def __init__(
-        self, directory: Path, *, controllers: bool = False, kwok: bool = False, api_flags: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        controllers: bool = False,
+        kwok: bool = False,
+        api_flags: Sequence[str] = (),
+        controller_flags: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.controllers = controllers = controllers or kwok
@@ -45,6 +52,7 @@ class ControlPlane:
             *(() if controllers else ("--disable-admission-plugins=ServiceAccount",)),
             *api_flags,
         )
+        self._controller_flags = tuple(controller_flags)
         self._outlives_us = False
         self._settings: components.Settings | None = None
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -113,7 +121,10 @@ class ControlPlane:
             manager, scheduler = map(self._kubeconfig_of, FOR_CONTROLLERS)
             self._spawn(
                 "kube-controller-manager",
-                components.controller_manager(programs["kube-controller-manager"], self.settings, manager),
+                (
+                    *components.controller_manager(programs["kube-controller-manager"], self.settings, manager),
+                    *self._controller_flags,
+                ),
             )
             self._spawn("kube-scheduler", components.scheduler(programs["kube-scheduler"], scheduler))
         if self.kwok:

@@ -12,6 +12,7 @@ ETCD = "v3.7.3"
 COREDNS = "v1.14.7"
 HELM = "v3.22.0"
 HELM_4 = "v4.3.1"
+KEDA = "v2.21.0"
 KIND = "v0.33.0"
 KWOK = "v0.8.0"
 KUBE_SCORE = "v1.20.0"
@@ -205,6 +206,8 @@ TOOLS: dict[str, Tool] = {
             suits=lambda version: (0, 85, 0) <= version < (1, 0, 0),
             stamps={"github.com/prometheus/common/version.Version": PROMETHEUS_OPERATOR.removeprefix("v")},
         ),
+        Tool("keda", KEDA, module="keda", package="github.com/kedacore/keda/v2/cmd/operator"),
+        Tool("keda-adapter", KEDA, module="keda", package="github.com/kedacore/keda/v2/cmd/adapter"),
         Tool(
             "vegeta",
             VEGETA,
@@ -234,6 +237,7 @@ DEFINITIONS: dict[str, tuple[str, str, str]] = {
         "github.com/prometheus-operator/prometheus-operator",
         "example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml",
     ),
+    "keda.sh": ("keda", "github.com/kedacore/keda/v2", "config/crd/bases/keda.sh_{plural}.yaml"),
     "argoproj.io": ("gitops", "github.com/argoproj/argo-cd/v3", "manifests/crds/{singular}-crd.yaml"),
     **{
         f"{api}.toolkit.fluxcd.io": (

@@ -48,6 +48,8 @@ prometheus:
   {{- toYaml .Values.prometheus | nindent 2 }}
 evidence:
   {{- toYaml .Values.evidence | nindent 2 }}
+autoscaling:
+  {{- toYaml .Values.autoscaling | nindent 2 }}
 {{- end -}}
 
 {{- define "operator.image" -}}

@@ -323,6 +323,31 @@ class Reason(_Meant):
             "a Custom server `spec.runtime.metrics.inflight`. It goes on by itself."
         ),
     )
+    ZERO_REFUSED = (
+        "ZeroRefused",
+        "The autoscaler decides, but keeps at least one replica although minReplicas is 0; the message says why.",
+        (
+            "Where a gateway counts the requests, have an administrator name its metric (`autoscaling.demandQuery` in "
+            "the chart's values); else write minReplicas: 1."
+        ),
+    )
+    NO_AUTOSCALER = (
+        "NoAutoscaler",
+        "The HorizontalPodAutoscaler or ScaledObject of the engine is not there, or nobody has looked at it yet.",
+        (
+            "The message says what is missing: KEDA, the address of a Prometheus, a metric, or `inflightPerReplica`. "
+            "Replicas stay as they are meanwhile. An object of the engine before that does not go has a finalizer of "
+            "KEDA's, whose operator must run."
+        ),
+    )
+    AUTOSCALER_FAILS = (
+        "AutoscalerFails",
+        "The HorizontalPodAutoscaler or ScaledObject is there and does not scale; the message is its own.",
+        (
+            "Mostly its metric is missing: see [what each engine needs](autoscaling.md). Replicas stay as they are "
+            "meanwhile. At 0 replicas an HPA leaves the service alone: `kubectl scale modelservice NAME --replicas=1`."
+        ),
+    )
 
     # Somebody must act.
     INVALID_SPEC = (

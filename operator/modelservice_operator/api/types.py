@@ -729,10 +729,11 @@ class ScalingEngine(StrEnum):
     """Who decides how many replicas there are."""
 
     BUILTIN = "Builtin"
+    HPA = "HPA"
+    KEDA = "KEDA"
 
 
 Replicas = Annotated[int, _whole(0, 2**31 - 1)]
-SomeReplicas = Annotated[int, _whole(1, 2**31 - 1)]
 
 
 class Schedule(Block):
@@ -760,7 +761,7 @@ class Schedule(Block):
     ] = "UTC"
     """Time zone of cron."""
 
-    min_replicas: SomeReplicas | None = None
+    min_replicas: Replicas | None = None
     """Fewest replicas from then on."""
 
     max_replicas: Replicas | None = None
@@ -773,10 +774,10 @@ class Autoscaling(Block):
     engine: ScalingEngine = ScalingEngine.BUILTIN
     """Who decides. `Builtin`: the operator itself, by the pods' own metrics."""
 
-    min_replicas: SomeReplicas = 1
+    min_replicas: Replicas = 1
     """Fewest replicas there may be."""
 
-    max_replicas: SomeReplicas
+    max_replicas: Annotated[int, _whole(1, 2**31 - 1)]
     """Most replicas there may be."""
 
     inflight_per_replica: Annotated[int, _whole(1, 2**31 - 1)] | None = None
@@ -795,6 +796,12 @@ class Autoscaling(Block):
             cel="self.minReplicas <= self.maxReplicas && (!has(self.schedules) || self.schedules.all(it, "
             "it.?minReplicas.orValue(self.minReplicas) <= it.?maxReplicas.orValue(self.maxReplicas)))",
             holds=lambda scaling: all(low <= high for low, high in scaling.bounds),
+        ),
+        Rule(
+            message="minReplicas: 0 needs engine: KEDA; the others see no request where there is no pod",
+            cel='self.engine == "KEDA" || self.minReplicas > 0 && '
+            "(!has(self.schedules) || self.schedules.all(it, it.?minReplicas.orValue(1) > 0))",
+            holds=lambda scaling: scaling.engine is ScalingEngine.KEDA or all(low > 0 for low, _ in scaling.bounds),
         ),
     )
 

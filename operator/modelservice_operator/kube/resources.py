@@ -67,6 +67,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 )
 DEPLOYMENTS = Resource("apps", "v1", "Deployment", "deployments")
 EVENTS = Resource("events.k8s.io", "v1", "Event", "events")
+HORIZONTAL_POD_AUTOSCALERS = Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOBS = Resource("batch", "v1", "Job", "jobs")
 LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False, metadata_only=True)
@@ -75,6 +76,7 @@ PODS = Resource("", "v1", "Pod", "pods")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 PROMETHEUS_AGENTS = Resource("monitoring.coreos.com", "v1alpha1", "PrometheusAgent", "prometheusagents")
 PROMETHEUSES = Resource("monitoring.coreos.com", "v1", "Prometheus", "prometheuses")
+SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 SELF_SUBJECT_ACCESS_REVIEWS = Resource(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
@@ -94,6 +96,7 @@ _KNOWN = {
     for known in (
         *(MODEL_SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, DEPLOYMENTS, PODS, SERVICES),
         *(JOBS, POD_DISRUPTION_BUDGETS, NETWORK_POLICIES),
+        *(HORIZONTAL_POD_AUTOSCALERS, SCALED_OBJECTS),
         *(SERVICE_MONITORS, PROMETHEUS_RULES, ALERTMANAGER_CONFIGS),
     )
 }

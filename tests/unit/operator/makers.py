@@ -133,6 +133,8 @@ def children(*bodies: Body, pods: tuple[Body, ...] = ()) -> Children:
         service_monitors=of_kind.get("ServiceMonitor", {}),
         prometheus_rules=of_kind.get("PrometheusRule", {}),
         alertmanager_configs=of_kind.get("AlertmanagerConfig", {}),
+        autoscalers=of_kind.get("HorizontalPodAutoscaler", {}),
+        scaled_objects=of_kind.get("ScaledObject", {}),
         jobs=of_kind.get("Job", {}),
         pods={each["metadata"]["name"]: each for each in pods},
     )

@@ -214,6 +214,8 @@ def test_a_manifest_that_has_the_number_is_told_and_nobody_decides() -> None:
     seen = scaled.see(around=Around(writer_of_replicas="kustomize-controller"))
     assert scaled.condition(seen) == ("False", "ReplicasInManifest")
     assert scaled.pods.take is None
+    other = scaled.see(around=Around(writer_of_replicas="helm"), autoscaling=BOUNDS | {"engine": "HPA"})
+    assert scaled.condition(other) == ("False", "ReplicasInManifest")
 
 
 def test_a_custom_server_must_say_what_it_calls_its_requests() -> None:
@@ -230,10 +232,11 @@ def test_zero_is_left_alone() -> None:
     assert scaled.condition(seen) == ("False", "ScaledToZero")
 
 
-def test_without_the_field_it_ends() -> None:
+@pytest.mark.parametrize("engine", [None, "HPA", "KEDA"])
+def test_another_engine_or_none_ends_it(engine: str | None) -> None:
     scaled = Scaled()
     scaled.see()
-    seen = scaled.see(autoscaling=None)
+    seen = scaled.see(autoscaling=BOUNDS | {"engine": engine} if engine else None)
     assert scaled.autoscaling.judge(seen) is scaled.autoscaling.written(seen) is None
     assert scaled.pods.take is None
     assert [*scaled.autoscaling.figures()] == []

@@ -164,10 +164,11 @@ def test_without_a_number_a_new_service_gets_one_pod() -> None:
     assert seen().situation.replicas == 1
 
 
-def test_without_a_number_a_new_service_that_is_scaled_begins_with_the_fewest() -> None:
+def test_without_a_number_a_new_service_that_is_scaled_begins_with_the_fewest_but_not_with_none() -> None:
     scaling: Body = {"minReplicas": 2, "maxReplicas": 5}
     assert seen(autoscaling=scaling).situation.replicas == 2
     assert seen(autoscaling=scaling, replicas=4).situation.replicas == 4
+    assert seen(autoscaling=scaling | {"engine": "KEDA", "minReplicas": 0}).situation.replicas == 1
     assert seen(*serving(3), autoscaling=scaling).situation.replicas == 3
 
 

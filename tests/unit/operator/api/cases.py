@@ -145,7 +145,7 @@ VALID: dict[str, Spec] = {
     "replicas that follow the requests": spec(autoscaling={"maxReplicas": 4}),
     "all about replicas": spec(
         replicas=2,
-        autoscaling={"engine": "Builtin", "minReplicas": 2, "maxReplicas": 8, "inflightPerReplica": 11}
+        autoscaling={"engine": "HPA", "minReplicas": 2, "maxReplicas": 8, "inflightPerReplica": 11}
         | {
             "scaleDownDelay": "10m",
             "schedules": [
@@ -154,6 +154,10 @@ VALID: dict[str, Spec] = {
                 {"cron": "0 20 * * *"},
             ],
         },
+    ),
+    "no replicas while nobody asks": spec(
+        autoscaling={"engine": "KEDA", "minReplicas": 0, "maxReplicas": 1}
+        | {"schedules": [{"cron": "0 8 * * *", "minReplicas": 1}, {"cron": "0 20 * * *", "minReplicas": 0}]}
     ),
     "a custom server that tells what is in flight": spec(
         runtime=CUSTOM | {"metricsPath": "/metrics", "metrics": {"inflight": 'requests{state="open"}'}},
@@ -426,11 +430,12 @@ INVALID: dict[str, Invalid] = {
         "minReplicas must not be above maxReplicas, in no schedule either",
     ),
     "zero without a signal": Invalid(
-        spec(autoscaling={"minReplicas": 0, "maxReplicas": 2}), "spec.autoscaling.minReplicas"
+        spec(autoscaling={"minReplicas": 0, "maxReplicas": 2}), "spec.autoscaling", "minReplicas: 0 needs engine: KEDA"
     ),
     "zero without a signal at times": Invalid(
         spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 8 * * *", "minReplicas": 0}]}),
-        "spec.autoscaling.schedules[0].minReplicas",
+        "spec.autoscaling",
+        "minReplicas: 0 needs engine: KEDA",
     ),
     "seconds in a cron": Invalid(
         spec(autoscaling={"maxReplicas": 4, "schedules": [{"cron": "0 0 8 * * MON"}]}),
