@@ -39,6 +39,7 @@ _PASSING_NOTES = {
     "deployment.kubernetes.io/revision",
 }
 _REQUESTS = re.compile(r'(requests\\*": \\*"|% of )\d+')  # how many were answered by then
+_NODES = re.compile(r"0/\d+ nodes are available: [^\"]*")  # as many as there are lives
 _COUNTS = ("replicas", "readyReplicas", "availableReplicas", "updatedReplicas")
 
 
@@ -59,7 +60,7 @@ async def states(admin: Admin) -> dict[str, State]:
                 found[namespace][f"{kind} {name}"] = _child(kind, body)
     # An address in the status names the namespace.
     texts = {name: json.dumps(state).replace(name, "NAMESPACE") for name, state in found.items()}
-    return {name: json.loads(_REQUESTS.sub(r"\1MANY", text)) for name, text in texts.items()}
+    return {name: json.loads(_NODES.sub("no node", _REQUESTS.sub(r"\1MANY", text))) for name, text in texts.items()}
 
 
 def is_settled(state: State) -> bool:
@@ -68,14 +69,20 @@ def is_settled(state: State) -> bool:
     return bool(services) and all(_has_settled(body) for body in services)
 
 
-def says(reason: str) -> Callable[[State], bool]:
+def says(reason: str, words: str = "") -> Callable[[State], bool]:
     """Tell of a namespace whether every ModelService gives this reason for whether its latest spec is in force."""
 
     def is_told(state: State) -> bool:
         services = [body for name, body in state.items() if name.startswith("ModelService ")]
-        return bool(services) and all(_reason(body) == reason for body in services)
+        told = [_ready(body) for body in services]
+        return bool(told) and all(each.get("reason") == reason and words in each["message"] for each in told)
 
     return is_told
+
+
+def statuses(state: State) -> list[Body]:
+    """Return what the ModelServices of a namespace say of themselves."""
+    return [body.get("status", {}) for name, body in state.items() if name.startswith("ModelService ")]
 
 
 def differences(state: State, expected: State) -> list[str]:
@@ -104,12 +111,12 @@ def _has_settled(body: Body) -> bool:
     return current and settled and "rollout" not in status
 
 
-def _reason(body: Body) -> str:
-    """Return why a ModelService is ready or not; nothing as long as it does not speak of its latest spec."""
+def _ready(body: Body) -> Body:
+    """Return the condition Ready of a ModelService; empty as long as it does not speak of its latest spec."""
     status = body.get("status") or {}
-    conditions = {each["type"]: each for each in status.get("conditions") or ()}
+    conditions: dict[str, Body] = {each["type"]: each for each in status.get("conditions") or ()}
     is_current = status.get("observedGeneration") == body["metadata"]["generation"]
-    return str(conditions["Ready"]["reason"]) if is_current else ""
+    return conditions["Ready"] if is_current else {}
 
 
 def _service(body: Body) -> Body:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from faults import report
 from faults.proxy import Fault, Write
-from faults.state import State, differences, states
+from faults.state import State, differences, states, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,7 +67,9 @@ async def pattern(world: World, life: Sequence[Step]) -> Pattern:
             return not any(own) if step.leaves_nothing else all(map(step.ends, own))
 
         found = await world.until(done)
-        assert found is not None, f"a life without faults gets stuck at {step.name}: {world.words()}"
+        if found is None:
+            stuck = statuses((await states(world.admin)).get(namespaces[0], {}))
+            raise AssertionError(f"a life without faults gets stuck at {step.name}: {stuck}\n{world.words()}")
         own = [found.get(namespace, {}) for namespace in namespaces]
         for other in own[1:]:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
