@@ -54,8 +54,8 @@ def autoscalers(seen: Seen, config: Config, why_not: Callable[[Resource, str], s
         if child.possible and engine is engine_of(seen):
             try:
                 wanted = _wanted(seen, config, engine)
-            except _NoAutoscalerError as error:
-                child = replace(child, why_not=str(error))
+            except _NoAutoscalerError as error:  # what there was goes, so replicas stay
+                child = replace(child, refusal=str(error))
             else:
                 child = replace(child, wanted=wanted, why_not=_waits_for(seen, others))
         found.append(child)
@@ -82,12 +82,12 @@ def judge(seen: Seen, config: Config, children: Iterable[OptionalChild]) -> Judg
         return None
     child = next(each for each in children if each.resource is KINDS[engine])
     kind, live = child.resource.kind, child.live.get(seen.name)
-    if not child.possible:
+    if why_not := child.why_not or child.refusal:
         is_near = child.wanted is not None  # it only waits for something of ours
         return (
             "Unknown" if is_near else "False",
             Reason.NO_AUTOSCALER,
-            f"{kind} {seen.name}: {child.why_not}. Replicas stay as they are.",
+            f"{kind} {seen.name}: {why_not}. Replicas stay as they are.",
         )
     if live is None:
         return "Unknown", Reason.NO_AUTOSCALER, f"{kind} {seen.name} is not there yet."

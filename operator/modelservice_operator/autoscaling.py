@@ -119,7 +119,7 @@ class _Followed:
     decision: Decision | None = None
     decided_on: Fleet | None = None
     blind_since: float | None = None
-    is_blind: bool = False  # for longer than a pod takes to end
+    is_blind: bool = False  # for longer than a pod takes to end, or because of the clock
     told: tuple[str, Reason] | None = None  # what status says of it
     written: Body = field(default_factory=dict)  # the last change, as status tells it
 
@@ -221,9 +221,10 @@ class Autoscaling:
         followed.silent = _silent(fleet, look)
         told = {pod.name: each for pod, each in look if isinstance(each, Snapshot)}
         followed.last = {name: each for name, each in (followed.last | told).items() if name in fleet.asked}
-        since = followed.blind_since if followed.blind_since is not None else now
+        since = now if followed.blind_since is None else min(now, followed.blind_since)  # the clock may have gone back
         followed.blind_since = since if decision.rule.is_blind else None
-        followed.is_blind = decision.rule.is_blind and now - since >= _PATIENCE_SECONDS
+        is_long = now - since >= _PATIENCE_SECONDS
+        followed.is_blind = decision.rule.is_blind and (is_long or decision.rule is Rule.CLOCK)
         judged = _judge(followed)
         return followed.change is not None or (judged is not None and judged[:2] != followed.told)
 
@@ -332,6 +333,8 @@ def _judge(followed: _Followed) -> Judgement | None:
             Reason.SCALED_TO_ZERO,
             "Zero replicas were asked for, which this engine never leaves by itself: `kubectl scale` does.",
         )
+    if decision.rule in {Rule.CLOCK, Rule.STALE}:
+        return "False", Reason.NO_METRICS, decision.message
     if decision.rule.is_blind:
         words = "; ".join(followed.silent[:_MOST_TOLD]) or "no pod that carries traffic is ready"
         return (

@@ -33,7 +33,7 @@ class OptionalChild:
     why_not: str
     """Why the cluster can have none."""
     refusal: str = ""
-    """Why the administrator lets the service have none, although it asks for one."""
+    """Why the service is to have none, although it asks for one."""
 
     @property
     def possible(self) -> bool:

@@ -317,7 +317,7 @@ class Reason(_Meant):
     )
     NO_METRICS = (
         "NoMetrics",
-        "The pods do not tell how many requests they have, so replicas are held; the message says which and why.",
+        "It is not known how many requests the pods have, so replicas are held; the message says why.",
         (
             "See whether the operator reaches the pods' port of metrics (NetworkPolicies of your own, a mesh), and for "
             "a Custom server `spec.runtime.metrics.inflight`. It goes on by itself."

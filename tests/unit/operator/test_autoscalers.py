@@ -97,8 +97,8 @@ def test_an_hpa_reads_the_gauge_of_the_pods_or_what_the_administrator_names() ->
 def test_what_a_server_tells_in_two_gauges_an_hpa_cannot_add() -> None:
     seen = sees(engine="HPA", runtime=VLLM)
     child = thoughts(seen, "HorizontalPodAutoscaler")
-    assert "vllm:num_requests_running and vllm:num_requests_waiting" in child.why_not
-    assert "autoscaling.externalMetric" in child.why_not
+    assert "vllm:num_requests_running and vllm:num_requests_waiting" in child.refusal
+    assert "autoscaling.externalMetric" in child.refusal
     assert of(thoughts(seen, "HorizontalPodAutoscaler", external_metric="inflight"))
     [trigger] = of(thoughts(sees(engine="KEDA", runtime=VLLM), "ScaledObject"))["triggers"]
     assert trigger["metadata"]["query"] == (
@@ -120,7 +120,7 @@ def test_without_a_target_of_its_own_a_service_gets_that_of_its_evaluation() -> 
     for there, target in [((measured, deployment()), "7700m"), ((line(promoted()), deployment()), None)]:
         child = thoughts(sees(*there, **given), "HorizontalPodAutoscaler")
         if target is None:
-            assert "inflightPerReplica is not given" in child.why_not
+            assert "inflightPerReplica is not given" in child.refusal
         else:
             assert of(child)["metrics"][0]["pods"]["target"]["averageValue"] == target
 
@@ -170,9 +170,11 @@ def test_the_operator_decides_nothing_before_the_autoscaler_of_others_is_gone() 
         (sees(engine="KEDA", runtime={"name": "Custom", "image": "x"}), "", PROMETHEUS, "runtime.metrics.inflight"),
     ],
 )
-def test_what_is_missing_is_named_and_what_is_there_stays(seen: Seen, why_not: str, url: str, words: str) -> None:
+def test_what_is_missing_is_named_and_what_would_scale_goes(seen: Seen, why_not: str, url: str, words: str) -> None:
     child = thoughts(seen, "ScaledObject", why_not, url=url)
-    assert words in child.why_not
+    assert child.wanted is None
+    assert words in child.why_not + child.refusal
+    assert child.possible is not bool(why_not), "where the cluster can have one, what there was goes"
     holds, reason, message = judged(seen, why_not, url=url)
     assert (holds, reason) == ("False", "NoAutoscaler")
     assert words in message

@@ -202,6 +202,33 @@ def test_pods_that_do_not_answer_are_told_once_they_are_silent_for_long_and_repl
     assert scaled.condition(seen) == ("True", "Scaling")
 
 
+@pytest.mark.parametrize(("minutes", "words"), [(5, "Nobody has looked for 305s"), (-5, "went back by")])
+def test_a_clock_that_jumps_is_told_at_once_and_replicas_are_held(minutes: int, words: str) -> None:
+    scaled = Scaled()
+    seen = scaled.see()
+    scaled.look(a=8, b=8)
+    assert scaled.condition(seen) == ("True", "Scaling")
+    scaled.now += timedelta(minutes=minutes)
+    assert scaled.look(a=80, b=80), "this is to be told"
+    judged = scaled.autoscaling.judge(seen)
+    assert judged is not None
+    assert judged[:2] == ("False", "NoMetrics")
+    assert words in judged[2]
+    assert scaled.autoscaling.change(seen) is None
+    assert scaled.look(a=8, b=8)
+    assert scaled.condition(seen) == ("True", "Scaling")
+
+
+def test_a_clock_that_went_back_while_pods_were_silent_does_not_hide_that_they_are() -> None:
+    scaled = Scaled()
+    seen = scaled.see()
+    scaled.look(a="does not answer")
+    scaled.now -= timedelta(hours=1)
+    for _ in range(8):
+        scaled.look(a="does not answer", b="does not answer")
+    assert scaled.condition(seen) == ("False", "NoMetrics")
+
+
 def test_who_has_just_begun_says_what_was_said_before() -> None:
     before = {"type": "AutoscalerReady", "status": "False", "reason": "NoMetrics", "message": "x"}
     scaled = Scaled()
