@@ -158,6 +158,7 @@ STORIES = {
         {condition("Available"): "0x60", wanted(): "2x60", promoted(): "1x60", paused(): "1x60"}, 10, OF_MODEL
     ),
     "ModelServiceStalled": Story({condition("Stalled"): "1x60"}, 10, OF_MODEL),
+    "ModelServiceNotScaled": Story({condition("AutoscalerReady"): "0x60", wanted(): "2x60"}, 30, OF_MODEL),
 }
 
 # One operator leads and one stands by, one model serves and one was scaled to zero; some conflicts are daily life. One
@@ -175,9 +176,11 @@ HEALTHY = {
     leader("api_requests_total", verb="list", resource="customresourcedefinitions", code="403"): "0+2x60",
     condition("Available"): "1x60",
     condition("Stalled"): "0x60",
+    condition("AutoscalerReady"): "1x60",
     wanted(): "2x60",
     condition("Available", OF_IDLE_MODEL): "0x60",
     condition("Stalled", OF_IDLE_MODEL): "0x60",
+    condition("AutoscalerReady", OF_IDLE_MODEL): "0x60",
     wanted(OF_IDLE_MODEL): "0x60",
     condition("Available", OF_PAUSED_MODEL): "0x60",
     condition("Stalled", OF_PAUSED_MODEL): "0x60",
