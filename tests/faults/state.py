@@ -24,6 +24,7 @@ _CHILDREN = {
     "Service": "/api/v1/services",
     "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
     "Job": "/apis/batch/v1/jobs",
     "Pod": "/api/v1/pods",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/servicemonitors",
@@ -142,8 +143,8 @@ def _child(kind: str, body: Body) -> Body:
         kept["status"] = {name: body.get("status", {}).get(name, 0) for name in _COUNTS}
     if kind == "Job":
         return {"metadata": metadata}  # the rest names its own UID
-    if kind == "PodDisruptionBudget":
-        kept.pop("status")  # what its controller counts, at its own pace
+    if kind in {"PodDisruptionBudget", "HorizontalPodAutoscaler"}:
+        kept.pop("status")  # what its controller sees, at its own pace
     if kind == "Service":
         given = {"clusterIP", "clusterIPs", "healthCheckNodePort"}
         kept["spec"] = {name: value for name, value in body["spec"].items() if name not in given}

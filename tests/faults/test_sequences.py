@@ -49,12 +49,18 @@ class Edit(NamedTuple):
 
 # An edit that breaks a rule of the API, such as `serving` beside a Custom runtime, is left out of its sequence.
 _CUSTOM = {"name": "Custom", "image": "example/server:1", "metricsPath": "/metrics", "metricsPort": 9000}
+_SCALINGS = [
+    {"engine": "HPA", "maxReplicas": 3, "inflightPerReplica": 8},
+    {"engine": "HPA", "maxReplicas": 4, "inflightPerReplica": 8},
+    {"engine": "KEDA", "maxReplicas": 4, "inflightPerReplica": 8},
+]
 _FIELDS: dict[str, list[Any]] = {
     "model.uri": ["file:///models/one", "file:///models/two", "pvc://claim/models/three"],
     "model.name": [None, "other"],
     "model.digest": [None, DIGEST],
     "model.trust": [None, "Data", "Native"],
     "replicas": [0, 1, 2],
+    "autoscaling": [None, *_SCALINGS],
     "runtime": [None, {"image": "example/own:1"}, _CUSTOM, _CUSTOM | {"readinessPath": "/r", "livenessPath": "/l"}],
     "runtime.args": [None, ["--drain-delay=1s"]],
     "runtime.port": [None, 8080, 8081],
@@ -98,7 +104,7 @@ def generated() -> list[list[Edit]]:
         found.append(edits)
 
     collect()
-    return found
+    return [*found, [Edit("autoscaling", _SCALINGS[0]), Edit("autoscaling", _SCALINGS[-1])]]
 
 
 def edited(spec: Spec, edit: Edit) -> Spec:
@@ -138,7 +144,7 @@ def mended(spec: Spec) -> Spec:
 
 def children(state: State) -> State:
     """Return what the operator has made, the ledger's and the pins' history left aside."""
-    kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "pods"}
+    kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "HorizontalPodAutoscaler", "pods"}
     return {name: body for name, body in state.items() if name.split()[0] in kinds}
 
 
