@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import subprocess
-import threading
 import urllib.request
 from typing import TYPE_CHECKING, Final
 
 from cluster import binaries, ports
 from cluster.definitions import definition
 from cluster.pki import Authority
-from controlplane import metrics_api
+from controlplane import metrics_api, pages
 from controlplane.conftest import until_served
 from waiting import until
 
@@ -33,8 +31,6 @@ class Prometheus:
         self._directory = directory
         self._port = ports.free(1)[0]
         self._process: subprocess.Popen[bytes] | None = None
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="exporter")
 
     @property
     def url(self) -> str:
@@ -44,19 +40,16 @@ class Prometheus:
     @contextlib.contextmanager
     def running(self) -> Iterator[Prometheus]:
         """Serve the page and scrape it while the block runs."""
-        self._thread.start()
-        target = f"127.0.0.1:{self._server.server_port}"
-        job = {"job_name": "models", "honor_labels": True, "static_configs": [{"targets": [target]}]}
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
-        (self._directory / "prometheus.yaml").write_text(json.dumps(config))
-        try:
-            self.start()
-            yield self
-        finally:
-            self.stop()
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
+        with pages.served(lambda: self.page) as port:
+            targets = [{"targets": [f"127.0.0.1:{port}"]}]
+            job = {"job_name": "models", "honor_labels": True, "static_configs": targets}
+            config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+            (self._directory / "prometheus.yaml").write_text(json.dumps(config))
+            try:
+                self.start()
+                yield self
+            finally:
+                self.stop()
 
     def start(self) -> None:
         """Start it, on what it knew before."""
@@ -135,19 +128,3 @@ def _spawn(command: Sequence[str], log: Path, environment: dict[str, str]) -> su
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(timeout=60)
-
-
-def _handler(of: Prometheus) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = of.page.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class has it so
-            """Say nothing."""
-
-    return Handler

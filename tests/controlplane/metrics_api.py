@@ -51,6 +51,8 @@ class MetricsApi:
 
     def __init__(self, kubectl: Callable[..., str], kubeconfig: Path, port: int) -> None:
         self.inflight = 0.0
+        self.is_silent = False
+        """Whether no pod tells it anything."""
         self.asked: list[tuple[float, float]] = []
         """When it was asked (time.monotonic), and what it said."""
         self._kubectl, self._port = kubectl, port
@@ -77,7 +79,7 @@ class MetricsApi:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         items: list[Object] = [{"metricName": asked[5], "metricLabels": {}, "value": _quantity(self.inflight)}]
         if asked[4] is not None:
-            ready = self._ready(asked[3], query["labelSelector"][0])
+            ready = [] if self.is_silent else self._ready(asked[3], query["labelSelector"][0])
             items = [
                 {
                     "describedObject": {"kind": "Pod", "namespace": asked[3], "name": pod, "apiVersion": "/v1"},

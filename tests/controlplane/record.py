@@ -8,28 +8,23 @@ the metric, replicas that were asked for and ready then, and replicas that were 
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import sys
 import tempfile
-import threading
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster import kwok, ports
 from cluster.controlplane import ControlPlane
 from cluster.pins import KEDA, KUBERNETES
-from controlplane import keda, metrics_api
+from controlplane import keda, metrics_api, pages
 from controlplane.conftest import install_crd, kubectl_of, new_namespace
 from controlplane.operator_process import OperatorProcess
 from controlplane.services import Services
-from controlplane.watched import watched
+from controlplane.witness import Witness
 from waiting import until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Object = dict[str, Any]
 
@@ -49,30 +44,9 @@ class Source:
         self.inflight = 0.0
         self.asked: list[tuple[float, float]] = []
 
-    @contextlib.contextmanager
-    def served(self) -> Iterator[str]:
-        """Serve it, and give its address."""
-        source = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                source.asked.append((time.monotonic(), source.inflight))
-                body = json.dumps({"inflight": source.inflight}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class has it so
-                """Say nothing."""
-
-        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            yield f"http://127.0.0.1:{server.server_port}/"
-            server.shutdown()
-            thread.join()
+    def page(self) -> str:
+        self.asked.append((time.monotonic(), self.inflight))
+        return json.dumps({"inflight": self.inflight})
 
 
 def hpa() -> Object:
@@ -112,25 +86,30 @@ def record(plane: ControlPlane, autoscaler: Object, source: metrics_api.MetricsA
     source.inflight = LOAD[0][1]
     services.apply()
     services.until("Ready", "True")
-    fields = (".spec.replicas", ".status.readyReplicas")
-    with watched(plane.kubeconfig, services.namespace, "modelservices", *fields) as seen:
-        services.kubectl("apply", "-f", "-", stdin=autoscaler)
+    services.kubectl("apply", "-f", "-", stdin=autoscaler)
+    with Witness(plane.kubeconfig).watching() as witness:
         until(lambda: services.all("hpa") and source.asked, "the controller has begun to look")
-        until(lambda: seen and seen[-1][1] == ["1", "1"], "one replica is there")
+        until(lambda: _counts(services.get("modelservice")) == (1, 1), "one replica is there")
         begun = time.monotonic()
         first = len(source.asked)
         for (_, inflight), (end, _) in pairwise([*LOAD, (SECONDS, 0)]):
             source.inflight = inflight
             while time.monotonic() - begun < end:
                 time.sleep(0.2)
+        seen = [(each.time, *_counts(each.body)) for each in witness.changes(services.namespace, "ModelService")]
     asked = source.asked[first:]
     services.kubectl("delete", "modelservices,hpa", "--all")
     rows = []
     for (when, inflight), (then, _) in pairwise([*asked, (time.monotonic(), 0.0)]):
-        [wanted, ready] = [[int(fields[at] or 0) for time_, fields in seen if time_ <= when][-1] for at in (0, 1)]
-        after = [int(fields[0]) for time_, fields in seen if time_ < then][-1]
+        wanted, ready = [(wanted, ready) for time_, wanted, ready in seen if time_ <= when][-1]
+        after = [wanted for time_, wanted, _ in seen if time_ < then][-1]
         rows.append([round(when - begun, 1), inflight, wanted, ready, after])
     return rows
+
+
+def _counts(service: Object) -> tuple[int, int]:
+    """Return how many replicas are asked for, and how many are ready."""
+    return int(service["spec"].get("replicas", 0)), int(service["status"].get("readyReplicas", 0))
 
 
 def main(file: Path) -> None:
@@ -161,8 +140,8 @@ def main(file: Path) -> None:
             found["hpa_steps"] = record(plane, hpa(), api)
             api.unregister(metrics_api.EXTERNAL)
         source = Source()
-        with source.served() as url, keda.running(kubectl, plane.kubeconfig, directory / "keda"):
-            found["keda_steps"] = record(plane, scaled_object(url), source)
+        with pages.served(source.page) as port, keda.running(kubectl, plane.kubeconfig, directory / "keda"):
+            found["keda_steps"] = record(plane, scaled_object(f"http://127.0.0.1:{port}/"), source)
         lines = [f"  {json.dumps(name)}: {_text(value)}" for name, value in found.items()]
         file.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -146,10 +146,7 @@ class Model:
 
     def kept(self, since: int, *, least: int, most: int) -> None:
         """Want so many pods serving, and no more asked for, at every moment since a version."""
-        until(self._is_caught_up, "the witness has seen everything")
-        moments = [each for each in self._witness.moments(self.namespace, "m") if each.version > since]
-        assert moments
-        told = [(each.serving, each.asked) for each in moments]
+        told = [(each.serving, each.asked) for each in self._witness.moments_since(since, self._services)]
         assert min(serving for serving, _ in told) >= least, told
         assert max(asked for _, asked in told) <= most, told
 
@@ -175,17 +172,9 @@ class Model:
         ]
         assert min(given_up) - min(unplaced) >= patience
 
-    def _is_caught_up(self) -> bool:
-        told = [each for kind in ("Pod", "Service", "ModelService") for each in self._witness.all(kind, self.namespace)]
-        return {*map(version, told)} == {*map(version, self._services.all("pods,services,modelservices"))}
-
 
 def revision(pod: Object) -> str:
     return str(pod["metadata"]["labels"].get(REVISION))
-
-
-def version(body: Object) -> str:
-    return str(body["metadata"]["resourceVersion"])
 
 
 # -- the stories

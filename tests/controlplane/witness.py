@@ -12,16 +12,20 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cluster.access import Access
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from controlplane.services import Services
 
 Object = dict[str, Any]
 
@@ -35,6 +39,8 @@ class Change:
     version: int
     body: Object
     is_gone: bool
+    time: float
+    """When it was seen, as time.monotonic tells it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Moment:
     """What was true between two changes of a namespace with one ModelService."""
 
     version: int
+    wanted: int | None  # replicas of the spec
     serving: int  # pods that are ready, not on their way out, and selected by the Service
     asked: int  # pods that are there and not on their way out
     pods: tuple[Object, ...]
@@ -84,9 +91,12 @@ class Witness:
             changes = sorted(self._changes[namespace], key=lambda each: each.version)
         pods: dict[str, Object] = {}
         selector: dict[str, str] | None = None
+        wanted: int | None = None
         for change in changes:
             body = change.body
-            if body["kind"] == "Service" and body["metadata"]["name"] == service:
+            if body["kind"] == "ModelService" and body["metadata"]["name"] == service:
+                wanted = body["spec"].get("replicas")
+            elif body["kind"] == "Service" and body["metadata"]["name"] == service:
                 selector = None if change.is_gone else body["spec"]["selector"]
             elif body["kind"] == "Pod":
                 pods[body["metadata"]["uid"]] = body
@@ -94,7 +104,20 @@ class Witness:
                     del pods[body["metadata"]["uid"]]
             stay = [pod for pod in pods.values() if not pod["metadata"].get("deletionTimestamp")]
             serving = [pod for pod in stay if is_true(pod, "Ready") and _selects(selector, pod)]
-            yield Moment(change.version, len(serving), len(stay), tuple(pods.values()))
+            yield Moment(change.version, wanted, len(serving), len(stay), tuple(pods.values()))
+
+    def moments_since(self, version: int, services: Services) -> list[Moment]:
+        """Return what was true after each change since a version, with all that has changed by now."""
+
+        def has_seen_all() -> bool:
+            told = [each for kind in ("Pod", "Service", "ModelService") for each in self.all(kind, services.namespace)]
+            there = services.all("pods,services,modelservices")
+            return {*map(_version, told)} == {*map(_version, there)}
+
+        until(has_seen_all, "the witness has seen everything")
+        found = [each for each in self.moments(services.namespace, "m") if each.version > version]
+        assert found
+        return found
 
     # -- parts
 
@@ -135,7 +158,8 @@ class Witness:
         about = body["metadata"]
         key = (body["kind"], about["namespace"], about["name"])
         with self._lock:
-            self._changes[about["namespace"]].append(Change(int(about["resourceVersion"]), body, is_gone))
+            change = Change(_version(body), body, is_gone, time.monotonic())
+            self._changes[about["namespace"]].append(change)
             self._latest[key] = body
             if is_gone:
                 del self._latest[key]
@@ -150,6 +174,10 @@ def condition(body: Object, kind: str) -> Object | None:
     """Return a condition of an object, if it has it."""
     found = (each for each in (body.get("status") or {}).get("conditions") or () if each["type"] == kind)
     return next(found, None)
+
+
+def _version(body: Object) -> int:
+    return int(body["metadata"]["resourceVersion"])
 
 
 def _selects(selector: dict[str, str] | None, pod: Object) -> bool:
