@@ -99,7 +99,7 @@ lint: $(VENV)/.test docs ## Run the linters, and build the documentation to chec
 
 PYTEST := $(BIN)/pytest
 TOOLS := etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kstatus argo-health helm prometheus promtool \
-	kube-score versitygw kwok
+	kube-score versitygw registry kwok
 
 .PHONY: tools
 tools: ## Get the programs that the tests run: from the PATH, else built from pinned Go modules.

@@ -77,6 +77,9 @@ class Spoiler:
             def do_PUT(self) -> None:
                 self._pass_on()
 
+            def do_DELETE(self) -> None:
+                self._pass_on()
+
             def do_POST(self) -> None:
                 spoiler.spoil(*(Fault(**each) for each in json.loads(self._body())))
                 self._say(b"")

@@ -1,4 +1,4 @@
-"""`model-server serve | fetch | inspect | train | package | evaluate`: the command line, its defaults, its exit codes.
+"""`model-server serve | fetch | inspect | train | evaluate | package | push`: the command line, its defaults.
 
 Exit codes: 0 done, 1 it could not be done (one sentence on stderr and in the termination message), 2 a wrong command
 line. torch is imported by those commands alone that compute.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
-from model_server.commands import package, train
+from model_server.commands import package, push, train
 from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
@@ -125,6 +125,7 @@ def _fetch(options: argparse.Namespace) -> int:
             max_bytes=options.max_bytes,
             cache=options.cache,
             trusted_keys=options.trusted_keys,
+            plain_http=options.plain_http,
         ),
     )
     facts = {"digest": content.digest, "files": content.files, "bytes": content.size_bytes}
@@ -168,6 +169,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             dataset_ca_file=options.dataset_ca_file,
             source_mount=options.source_mount,
             max_bytes=options.max_bytes,
+            plain_http=options.plain_http,
             confidence=options.confidence,
             slices=tuple(options.slice.split(",")) if options.slice else (),
             report_dir=options.report_dir,
@@ -190,6 +192,9 @@ def _parser() -> _Parser:
     )
     package.add_arguments(
         commands.add_parser("package", help="describe, prove and sign a model directory", formatter_class=_Defaults)
+    )
+    push.add_arguments(
+        commands.add_parser("push", help="bring a model to where fetch finds it", formatter_class=_Defaults)
     )
     _add_evaluate(commands.add_parser("evaluate", help="judge a served model by a data set", formatter_class=_Defaults))
     return parser
@@ -272,8 +277,9 @@ def _add_trusted_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    schemes = "file:///path, pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo[@revision]"
-    parser.add_argument("uri", help=schemes)
+    schemes = "file:///path, pvc://claim/path, https://host/path, s3://bucket/path, hf://org/repo[@revision]"
+    parser.add_argument("uri", help=f"{schemes} or oci://registry/repository[:tag|@digest]")
+    push.add_plain_http(parser)
     parser.add_argument(
         "--source-mount", type=Path, default=Path("/mnt/source"), help="where a pvc:// claim is mounted"
     )

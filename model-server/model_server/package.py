@@ -6,9 +6,7 @@ all of it.
 
 from __future__ import annotations
 
-import gzip
 import shutil
-import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import numpy as np
 
 from model_server.artefact.card import GOLDEN, Trust, read_card, specs, write_card
 from model_server.artefact.digest import content_of
+from model_server.artefact.pack import ARCHIVE, pack
 from model_server.artefact.publish import publish, staging
 from model_server.artefact.signature import SIGNATURE, sign
 from model_server.describe import as_rows, describe
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from model_server.artefact.card import Card
 
 PAGE = "README.md"
-ARCHIVE = ".tar.gz"
 GOLDEN_ROWS = 8
 _GIBIBYTE = 1024**3
 
@@ -69,7 +67,7 @@ def package(directory: Path, out: Path, options: Options) -> dict[str, object]:
         content = content_of(staged)
         if out.name.endswith(ARCHIVE):
             packed = place / out.name
-            _pack(staged, packed)
+            pack(staged, packed)
             publish(packed, out)
         else:
             publish(staged, out)
@@ -112,23 +110,6 @@ def _prove(directory: Path, card: Card, options: Options) -> None:
         written: Any = arrays | {f"outputs.{spec.name}": array for spec, array in outputs}
         np.savez(golden, **written)
         load(directory, trust=options.trust)
-
-
-def _pack(directory: Path, archive: Path) -> None:
-    """Pack what is the same into the same bytes: sorted, without times and owners."""
-
-    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, 0, "", ""
-        entry.mode = 0o755 if entry.isdir() else 0o644
-        return entry
-
-    with (
-        archive.open("wb") as file,
-        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for path in sorted(directory.rglob("*")):
-            tar.add(path, path.relative_to(directory).as_posix(), recursive=False, filter=plain)
 
 
 # -- the page for people

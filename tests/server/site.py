@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Site:
-    """A TLS server whose pages are functions."""
+    """A TLS server whose pages are functions, and that takes uploads to /uploads/."""
 
     port: int
     ca_file: Path
     pages: dict[str, Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    token: str = ""  # that uploads need
 
     def url(self, path: str) -> str:
         return f"https://127.0.0.1:{self.port}{path}"
@@ -60,6 +61,17 @@ def open_site(certificates: Path) -> Iterator[Site]:
                 self.send_error(404)
             else:
                 page(self)
+
+        def do_PUT(self) -> None:
+            site.asked.append(f"PUT {self.path}")
+            name = self.path.partition("?")[0]
+            if site.token and self.headers.get("Authorization") != f"Bearer {site.token}":
+                gives(b"", 401)(self)
+            elif name.startswith("/uploads/"):
+                site.pages[name] = gives(self.rfile.read(int(self.headers["Content-Length"])))
+                gives(b"", 201)(self)
+            else:
+                gives(b"", 405)(self)
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""

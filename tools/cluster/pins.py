@@ -21,6 +21,7 @@ GOPHER_LUA = "v1.1.2"  # the engine of Argo CD
 ALERTMANAGER = "v0.28.1"
 PROMETHEUS = "v0.307.3"  # of the Go module; the release calls itself 3.7.3
 PROMETHEUS_OPERATOR = "v0.93.1"
+REGISTRY = "v3.0.0"  # of github.com/distribution/distribution
 VEGETA = "v12.13.0"
 VERSITYGW = "v1.8.0"
 
@@ -208,6 +209,7 @@ TOOLS: dict[str, Tool] = {
         ),
         Tool("keda", KEDA, module="keda", package="github.com/kedacore/keda/v2/cmd/operator"),
         Tool("keda-adapter", KEDA, module="keda", package="github.com/kedacore/keda/v2/cmd/adapter"),
+        Tool("registry", REGISTRY, module="registry"),
         Tool(
             "vegeta",
             VEGETA,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from model_server.limits import parse_duration
 
@@ -27,3 +28,8 @@ def positive(text: str) -> int:
 def sizes(text: str) -> list[int]:
     """Read numbers above 0, between commas."""
     return [positive(part) for part in text.split(",")]
+
+
+def is_set(variable: str) -> bool:
+    """Tell whether a variable of the environment says yes."""
+    return os.environ.get(variable, "").lower() in {"1", "true", "yes"}

@@ -64,6 +64,7 @@ class Options:
     dataset_ca_file: Path | None
     source_mount: Path
     max_bytes: int
+    plain_http: bool = False
     confidence: float = 0.0
     """Of intervals around the figures; none at 0."""
     slices: tuple[str, ...] = ()
@@ -161,6 +162,7 @@ def _fetching(options: Options, desk: Path) -> FetchOptions:
         ca_file=options.dataset_ca_file,
         source_mount=options.source_mount,
         max_bytes=options.max_bytes,
+        plain_http=options.plain_http,
     )
 
 

@@ -47,6 +47,8 @@ _TRY_AGAIN = {"RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"
 class BucketOrigin:
     """Objects of a bucket."""
 
+    needs = "s3:ListBucket and s3:GetObject"
+
     def __init__(self, source: Bucket, *, ca_file: Path | None, patience: Patience) -> None:
         self.shown = source.shown
         self._bucket = source.name
@@ -139,7 +141,7 @@ class BucketOrigin:
         answer = f"{self._client.meta.endpoint_url} answers {status} {code}".strip()
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS or code in _TRY_AGAIN:
             return TransientError(answer)
-        reason, why = Reason.REFUSED, "is refused to these credentials, which need s3:ListBucket and s3:GetObject"
+        reason, why = Reason.REFUSED, f"is refused to these credentials, which need {self.needs}"
         if status == HTTPStatus.PRECONDITION_FAILED:
             reason, why = Reason.NOT_FOUND, "changed while it was downloaded; the next try takes it as it is then"
         elif code == "NoSuchBucket":

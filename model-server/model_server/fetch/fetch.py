@@ -23,7 +23,7 @@ from model_server.fetch.download import download
 from model_server.fetch.origin import require_fit
 from model_server.fetch.patience import Patience
 from model_server.fetch.room import is_full, no_room
-from model_server.fetch.source import Bucket, Claim, Local, Packing, Remote, packing_of
+from model_server.fetch.source import Bucket, Claim, Local, Packing, Remote, Repository, packing_of
 from model_server.fetch.transfer import transfer
 from model_server.fetch.unpack import model_root, unpack
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from model_server.fetch.origin import Listing, Origin
-    from model_server.fetch.source import Repository, Source
+    from model_server.fetch.source import Artefact, Source
 
 CURRENT = "current"
 DIGEST = "digest"
@@ -50,6 +50,8 @@ class Options:
     cache: Path | None = None
     trusted_keys: Path | None = None
     """Whose signature there has to be; any or none without."""
+    plain_http: bool = False
+    """Whether a registry is asked without TLS."""
     patience: Patience = field(default_factory=Patience)
 
 
@@ -137,7 +139,7 @@ def _stage(source: Source, staged: Path, options: Options) -> Content:
     return content
 
 
-def _cached(source: Remote | Bucket | Repository, cache: Cache, options: Options) -> Content:
+def _cached(source: Remote | Bucket | Repository | Artefact, cache: Cache, options: Options) -> Content:
     """Have the model in the cache, downloaded only where it must be."""
     if options.pin and (content := cache.find(options.pin)):
         return content
@@ -180,15 +182,23 @@ def _require_signed(model: Path, options: Options) -> None:
 # -- bringing it
 
 
-def _origin(source: Bucket | Repository, options: Options) -> Origin:
+def _origin(source: Bucket | Repository | Artefact, options: Options) -> Origin:
     """Import no more than is needed: botocore takes a moment."""
     if isinstance(source, Bucket):
         from model_server.fetch.bucket import BucketOrigin  # noqa: PLC0415
 
         return BucketOrigin(source, ca_file=options.ca_file, patience=options.patience)
-    from model_server.fetch.hub import HubOrigin  # noqa: PLC0415
+    if isinstance(source, Repository):
+        from model_server.fetch.hub import HubOrigin  # noqa: PLC0415
 
-    return HubOrigin(source, ca_file=options.ca_file, patience=options.patience)
+        return HubOrigin(source, ca_file=options.ca_file, patience=options.patience)
+    from model_server.fetch.artefact import ArtefactOrigin  # noqa: PLC0415
+    from model_server.fetch.registry import Registry  # noqa: PLC0415
+
+    registry = Registry(
+        source, ca_file=options.ca_file, plain_http=options.plain_http, silence_seconds=options.patience.silence_seconds
+    )
+    return ArtefactOrigin(source, registry)
 
 
 def _listing(origin: Origin, options: Options) -> Listing:

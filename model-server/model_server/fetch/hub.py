@@ -19,7 +19,7 @@ import msgspec
 from model_server import __version__
 from model_server.errors import ModelError, Reason
 from model_server.fetch.https import opener, refusal, told
-from model_server.fetch.origin import Checksum, File, Listing
+from model_server.fetch.origin import Checksum, File, Listing, skip
 
 if TYPE_CHECKING:
     import http.client
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from model_server.fetch.source import Repository
 
 _HUB = "https://huggingface.co"
-_BLOCK_BYTES = 1024 * 1024
 _REMEDY = "A token that may read it belongs under HF_TOKEN in the Secret of credentialsSecretRef."
 
 
@@ -106,7 +105,7 @@ class HubOrigin:
         wanted = {} if (start, stop) == (0, file.size) else {"Range": f"bytes={start}-{stop - 1}"}
         with told(self.shown, self._refusal), self._open(url, **wanted) as body:
             if wanted and body.status != HTTPStatus.PARTIAL_CONTENT:  # who ignores ranges sends all of it
-                _skip(body, start)
+                skip(body, start)
             yield body
 
     def checksum(self, file: File) -> Checksum | None:
@@ -137,8 +136,3 @@ class HubOrigin:
         if answered.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and self._token:
             return ModelError(Reason.REFUSED, f"{shown}: the Hub does not take the token: {says}. {_REMEDY}")
         return refusal(answered, shown)
-
-
-def _skip(body: Body, count: int) -> None:
-    while count and (block := body.read(min(_BLOCK_BYTES, count))):
-        count -= len(block)

@@ -84,6 +84,12 @@ class Origin(Protocol):
         ...
 
 
+def skip(body: Body, count: int) -> None:
+    """Read past the beginning, which a server sends that ignores ranges."""
+    while count and (block := body.read(min(_BLOCK_BYTES, count))):
+        count -= len(block)
+
+
 def require_fit(listing: Listing, shown: str, max_bytes: int) -> None:
     """Refuse what cannot become a model directory before any of it is downloaded."""
     if len(listing.files) > MAX_ENTRIES:
@@ -94,6 +100,8 @@ def require_fit(listing: Listing, shown: str, max_bytes: int) -> None:
         message = f"{shown} holds {listing.size_bytes} bytes, more than the {max_bytes} that --max-bytes allows."
         raise ModelError(Reason.INVALID, message)
     names = {file.name for file in listing.files}
+    if len(names) < len(listing.files):
+        raise ModelError(Reason.INVALID, f"{shown} holds two files of one name.")
     for name in names:
         require_plain(name)
         path = PurePosixPath(name)

@@ -29,6 +29,7 @@ class Patience:
     silence_seconds: float = 30.0
     attempts: int = 5
     first_pause_seconds: float = 1.0
+    what: str = "downloaded"
 
     def try_to(self, act: Callable[[], T], shown: str) -> T:
         """Do what may fail for a while."""
@@ -43,7 +44,7 @@ class Patience:
     def wait(self, shown: str, attempt: int, error: TransientError) -> None:
         """Pause after the failure of an attempt (from 1), or give up after the last."""
         if attempt == self.attempts:
-            message = f"{shown} could not be downloaded in {attempt} attempts: {error}."
+            message = f"{shown} could not be {self.what} in {attempt} attempts: {error}."
             raise ModelError(Reason.UNREACHABLE, message) from error
         pause = self._pause_seconds(attempt)
         log.warning("%s: %s; trying again in %.1f s", shown, error, pause)

@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from model_server.errors import ModelError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Packing(Enum):
@@ -71,10 +74,33 @@ class Repository:
         return f"hf://{self.name}@{self.revision}" + (f"/{self.path}" if self.path else "")
 
 
-Source: TypeAlias = Local | Claim | Remote | Bucket | Repository
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """An OCI artefact in a registry, by its tag or by the digest of its manifest."""
+
+    registry: str
+    repository: str
+    reference: str
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is named by its digest."""
+        return ":" in self.reference
+
+    @property
+    def shown(self) -> str:
+        """The address for messages."""
+        return f"oci://{self.registry}/{self.repository}{'@' if self.is_pinned else ':'}{self.reference}"
+
+
+Source: TypeAlias = Local | Claim | Remote | Bucket | Repository | Artefact
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@([^/]+))?(?:/(.*))?", re.ASCII)
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_ARTEFACT = re.compile(
+    rf"([A-Za-z0-9.-]+(?::\d+)?)/({_PART}(?:/{_PART})*)(?::(\w[\w.-]{{0,127}}))?(?:@(sha256:[0-9a-f]{{64}}))?", re.ASCII
+)
 
 
 def packing_of(name: str) -> Packing:
@@ -104,11 +130,9 @@ def parse_uri(uri: str) -> Source:
             return Claim(path.relative_to("/"))
         case "https":
             return _remote(uri, path)
-        case "s3":
-            return _bucket(uri)
-        case "hf":
-            return _repository(uri)
-    raise _invalid(uri, "its scheme must be file, pvc, https, s3 or hf")
+        case "s3" | "hf" | "oci":
+            return _STORES[parts.scheme](uri)
+    raise _invalid(uri, "its scheme must be file, pvc, https, s3, hf or oci")
 
 
 def _bucket(uri: str) -> Bucket:
@@ -127,6 +151,20 @@ def _repository(uri: str) -> Repository:
         )
     name, revision, path = found.groups()
     return Repository(name, unquote(revision or "main"), (path or "").strip("/"))
+
+
+def _artefact(uri: str) -> Artefact:
+    """Read it as container tools do: the tag is latest unless given, and does not matter beside a digest."""
+    found = _ARTEFACT.fullmatch(uri.removeprefix("oci://"))
+    if found is None:
+        raise _invalid(
+            uri, "an oci URI names a registry and a repository, as in oci://registry/models/nlp:3 or ...@sha256:DIGEST"
+        )
+    registry, repository, tag, digest = found.groups()
+    return Artefact(registry, repository, digest or tag or "latest")
+
+
+_STORES: dict[str, Callable[[str], Source]] = {"s3": _bucket, "hf": _repository, "oci": _artefact}
 
 
 def _remote(uri: str, path: PurePosixPath) -> Remote:

@@ -39,7 +39,9 @@ _LABEL_VALUE = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"
 _QUALIFIED_NAME = r"^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
 _S3_URI = "s3://[A-Za-z0-9._-]{3,255}(/[!-~]*)?"
 _HF_URI = "hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+(@[!-.0-~]+)?(/[!-~]*)?"
-_URI = rf"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*|{_S3_URI}|{_HF_URI})$"
+_OCI_URI = "oci://[A-Za-z0-9.-]+(:[0-9]+)?/[a-z0-9][-._/a-z0-9]*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?"
+_STORES = f"{_S3_URI}|{_HF_URI}|{_OCI_URI}"
+_URI = rf"^(file:///[!-~]*|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[!-~]*|https://[^/@?#\s]+/[!-~]*|{_STORES})$"
 _METADATA_NAME = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 _CRON = "^([0-9A-Z*,/#-]+ ){4}[0-9A-Z*,/#-]+$"
@@ -152,16 +154,17 @@ class Model(Block):
         str,
         Field(max_length=2048),
         Rule(
-            message="must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or "
-            "hf://org/repo[@revision][/path], without spaces, user names or '..'",
+            message="must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path, "
+            "hf://org/repo[@revision][/path] or oci://host/repo[:tag|@digest], without spaces, user names or '..'",
             cel=f'self.matches(r"{_URI}") && !self.matches(r"/[.][.](/|$)")',
             holds=lambda uri: re.fullmatch(_URI, uri) is not None and ".." not in uri.split("/"),
         ),
     ]
     """Where the model is: `file:///path` (a directory in the server's image), `pvc://claim/path` (a directory of a
     PersistentVolumeClaim, mounted read-only), `https://host/path` (a .tar, .tar.gz, .tgz or .zip archive of the
-    directory, or a single file), `s3://bucket/path` (all objects below it, or one as with https), or
-    `hf://org/repo[@revision][/path]` (files of the Hugging Face Hub)."""
+    directory, or a single file), `s3://bucket/path` (all objects below it, or one as with https),
+    `hf://org/repo[@revision][/path]` (files of the Hugging Face Hub), or `oci://host/repo[:tag|@digest]` (an artefact
+    in a registry)."""
 
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
     """Pins the content: `sha256:` and the SHA-256 of what `find . -type f | LC_ALL=C sort | xargs sha256sum` prints
@@ -173,23 +176,24 @@ class Model(Block):
     only for models whose maker you trust as you trust an image."""
 
     ca_config_map_ref: ConfigMapReference | None = None
-    """ConfigMap whose `ca.crt` holds the certificate authorities to trust for an https, s3 or hf source. Default: those
-    of the image."""
+    """ConfigMap whose `ca.crt` holds the certificate authorities to trust for a source that is asked over TLS. Default:
+    those of the image."""
 
     credentials_secret_ref: SecretReference | None = None
     """Secret for an s3 source, with `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, where needed,
-    `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL` (of a store that is not Amazon's); or for an hf source, with
-    `HF_TOKEN` and, for a mirror, `HF_ENDPOINT`. Only the container that fetches has them."""
+    `AWS_SESSION_TOKEN`, `AWS_REGION`, `AWS_ENDPOINT_URL` (of a store that is not Amazon's); for an hf source, with
+    `HF_TOKEN` and, for a mirror, `HF_ENDPOINT`; for an oci source, of type `kubernetes.io/dockerconfigjson`. Only the
+    container that fetches has them."""
 
     cache_claim_ref: ClaimReference | None = None
-    """PersistentVolumeClaim in which https, s3 and hf sources are kept, for all pods and services that name it: a
+    """PersistentVolumeClaim in which what is downloaded is kept, for all pods and services that name it: a
     model is downloaded once. Pods on several nodes need access mode ReadWriteMany. Only what is damaged is ever
     removed."""
 
     rules: ClassVar = (
-        _only_for("caConfigMapRef", "ca_config_map_ref", "https", "s3", "hf"),
-        _only_for("credentialsSecretRef", "credentials_secret_ref", "s3", "hf"),
-        _only_for("cacheClaimRef", "cache_claim_ref", "https", "s3", "hf"),
+        _only_for("caConfigMapRef", "ca_config_map_ref", "https", "s3", "hf", "oci"),
+        _only_for("credentialsSecretRef", "credentials_secret_ref", "s3", "hf", "oci"),
+        _only_for("cacheClaimRef", "cache_claim_ref", "https", "s3", "hf", "oci"),
     )
 
 

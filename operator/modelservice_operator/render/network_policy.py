@@ -88,5 +88,5 @@ def _source_ports(entry: Entry) -> Iterator[_Port]:
     source = urlsplit((entry.spec.get("model") or {}).get("uri", ""))
     if source.scheme not in {"", "file", "pvc"}:
         yield _HTTPS
-        if source.scheme == "https" and source.port:
+        if source.scheme in {"https", "oci"} and source.port:
             yield source.port, _TCP

@@ -126,7 +126,9 @@ def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
 _KEYS = {
     "s3": (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")),
     "hf": (("HF_TOKEN",), ("HF_ENDPOINT",)),
+    "oci": (("DOCKER_AUTH_CONFIG",), ()),
 }
+_KEY_OF = {"DOCKER_AUTH_CONFIG": ".dockerconfigjson"}  # where a Secret of a type of its own has another name for it
 
 
 def credentials(uri: str, secret: SecretReference | None) -> list[Body]:
@@ -135,8 +137,13 @@ def credentials(uri: str, secret: SecretReference | None) -> list[Body]:
         return []
     required, optional = _KEYS[uri.partition("://")[0]]
     return [
-        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret.name, "key": key, "optional": key in optional}}}
-        for key in (*required, *optional)
+        {
+            "name": name,
+            "valueFrom": {
+                "secretKeyRef": {"name": secret.name, "key": _KEY_OF.get(name, name), "optional": name in optional}
+            },
+        }
+        for name in (*required, *optional)
     ]
 
 

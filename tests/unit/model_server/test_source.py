@@ -7,7 +7,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from model_server.errors import ModelError, Reason
-from model_server.fetch.source import Bucket, Claim, Local, Packing, Remote, Repository, parse_uri
+from model_server.fetch.source import Artefact, Bucket, Claim, Local, Packing, Remote, Repository, parse_uri
+
+DIGEST = "sha256:" + 64 * "a"
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,14 @@ def test_an_https_address_tells_by_its_name_how_it_is_packed(path: str, filename
         ("hf://org/nlp", Repository("org/nlp", "main", ""), "hf://org/nlp@main"),
         ("hf://org/nlp@v1/a/b/", Repository("org/nlp", "v1", "a/b"), "hf://org/nlp@v1/a/b"),
         ("hf://Org-1/n.l_p@refs%2Fpr%2F1", Repository("Org-1/n.l_p", "refs/pr/1", ""), "hf://Org-1/n.l_p@refs/pr/1"),
+        ("oci://registry/nlp", Artefact("registry", "nlp", "latest"), "oci://registry/nlp:latest"),
+        ("oci://r.io:5000/a/n_l-p:v1.2", Artefact("r.io:5000", "a/n_l-p", "v1.2"), "oci://r.io:5000/a/n_l-p:v1.2"),
+        (f"oci://r.io/nlp:3@{DIGEST}", Artefact("r.io", "nlp", DIGEST), f"oci://r.io/nlp@{DIGEST}"),
     ],
 )
-def test_a_store_is_named_with_what_is_wanted_of_it(uri: str, source: Bucket | Repository, shown: str) -> None:
+def test_a_store_is_named_with_what_is_wanted_of_it(
+    uri: str, source: Bucket | Repository | Artefact, shown: str
+) -> None:
     assert parse_uri(uri) == source
     assert source.shown == shown
 
@@ -57,7 +64,7 @@ def test_a_store_is_named_with_what_is_wanted_of_it(uri: str, source: Bucket | R
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("", "its scheme must be file, pvc, https, s3 or hf"),
+        ("", "its scheme must be file, pvc, https, s3, hf or oci"),
         ("/models/nlp", "its scheme must be"),
         ("http://host/m.tar", "its scheme must be"),
         ("ftp://host/m.tar", "its scheme must be"),
@@ -71,6 +78,10 @@ def test_a_store_is_named_with_what_is_wanted_of_it(uri: str, source: Bucket | R
         ("hf://nlp", "names a repository"),
         ("hf://org/nlp@", "names a repository"),
         ("hf://org/nlp/../x", "must not go up"),
+        ("oci://registry", "names a registry and a repository"),
+        ("oci://registry/Models", "names a registry and a repository"),
+        ("oci://user:secret@registry/models", "names a registry and a repository"),
+        ("oci://registry/models@sha256:1", "names a registry and a repository"),
         ("https://", "names no host"),
         ("https://host/", "names no file"),
         ("https://host:port/m.tar", "Port could not be cast"),

@@ -11,7 +11,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
 VLLM = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0"}
 
-URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path or hf://org/repo"
+URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path, hf://org/repo"
 TORCH = "are for the Torch runtime; remove them"
 KEYS = "keys are names such as app or example.com/team"
 
@@ -61,6 +61,8 @@ VALID: dict[str, Spec] = {
     "a whole bucket": spec(model={"uri": "s3://Old.Bucket_1"}),
     "a repository of the Hub": spec(model={"uri": "hf://org/nlp", "credentialsSecretRef": {"name": "hf"}}),
     "a path in a revision": spec(model={"uri": "hf://Org-1/n.l_p@refs%2Fpr%2F1/a/b"}),
+    "an artefact": spec(model={"uri": "oci://registry:5000/team/nlp:1.2", "credentialsSecretRef": {"name": "pull"}}),
+    "an artefact of a digest": spec(model={"uri": f"oci://ghcr.io/team/nlp@sha256:{64 * 'a'}"}),
     "a cache for https": spec(model={"uri": "https://h/m.tar", "cacheClaimRef": {"name": "models"}}),
     "objectives": spec(
         slo={"window": "7d"}
@@ -203,20 +205,22 @@ INVALID: dict[str, Invalid] = {
     "authorities for a claim": Invalid(
         spec(model={**MODEL, "caConfigMapRef": {"name": "ca"}}),
         "spec.model",
-        "caConfigMapRef is for https, s3 and hf sources; remove it",
+        "caConfigMapRef is for https, s3, hf and oci sources; remove it",
     ),
     "credentials for https": Invalid(
         spec(model={"uri": "https://h/m.tar", "credentialsSecretRef": {"name": "s"}}),
         "spec.model",
-        "credentialsSecretRef is for s3 and hf sources; remove it",
+        "credentialsSecretRef is for s3, hf and oci sources; remove it",
     ),
     "a cache for a claim": Invalid(
         spec(model={**MODEL, "cacheClaimRef": {"name": "c"}}),
         "spec.model",
-        "cacheClaimRef is for https, s3 and hf sources; remove it",
+        "cacheClaimRef is for https, s3, hf and oci sources; remove it",
     ),
     "a way out of the bucket": Invalid(spec(model={"uri": "s3://models/../x"}), "spec.model.uri", URI),
     "a repository without its owner": Invalid(spec(model={"uri": "hf://nlp"}), "spec.model.uri", URI),
+    "a registry with a user": Invalid(spec(model={"uri": "oci://me@registry/nlp"}), "spec.model.uri", URI),
+    "a digest that is none": Invalid(spec(model={"uri": "oci://registry/nlp@sha256:1"}), "spec.model.uri", URI),
     "an unknown runtime": Invalid(spec(runtime={"name": "Vllm"}), "spec.runtime.name"),
     "custom without an image": Invalid(
         spec(runtime={"name": "Custom"}), "spec.runtime", "a Custom or VLLM runtime needs image"

@@ -99,6 +99,8 @@ def test_a_custom_server_is_scraped_where_it_says(runtime: Body, asked: list[int
         ("file:///models/m", []),
         ("s3://models/m", [443]),
         ("hf://org/m@v1.2", [443]),
+        ("oci://registry/m:1", [443]),
+        ("oci://registry:5000/m:1", [443, 5000]),
         ("https://example.com/m.tar", [443]),
         ("https://example.com:8443/m.tar", [443, 8443]),
     ],

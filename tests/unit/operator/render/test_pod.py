@@ -181,6 +181,7 @@ def test_a_claim_is_mounted_read_only_in_both_containers() -> None:
 
 S3 = {"uri": "s3://models/m", "credentialsSecretRef": {"name": "s3-read"}}
 HF = {"uri": "hf://org/m", "credentialsSecretRef": {"name": "hub"}}
+OCI = {"uri": "oci://registry/m:1", "credentialsSecretRef": {"name": "pull"}}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,7 @@ HF = {"uri": "hf://org/m", "credentialsSecretRef": {"name": "hub"}}
             {"AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"},
         ),
         (HF, {"HF_TOKEN"}, {"HF_ENDPOINT"}),
+        (OCI, {".dockerconfigjson"}, set()),
         ({"uri": "s3://public/m"}, set(), set()),
     ],
 )
@@ -202,14 +204,16 @@ def test_credentials_are_the_fetch_s_alone_and_only_those_that_are_meant(
     rendered = pod(model=model, runtime=runtime)
     variables = {each["name"]: each.get("valueFrom", {}) for each in rendered["initContainers"][0]["env"]}
     keys = {name: source["secretKeyRef"] for name, source in variables.items() if "secretKeyRef" in source}
-    assert all(name == key["key"] for name, key in keys.items())
-    assert {name for name, key in keys.items() if not key["optional"]} == required
-    assert {name for name, key in keys.items() if key["optional"]} == optional
+    assert all(
+        name == {".dockerconfigjson": "DOCKER_AUTH_CONFIG"}.get(key["key"], key["key"]) for name, key in keys.items()
+    )
+    assert {key["key"] for key in keys.values() if not key["optional"]} == required
+    assert {key["key"] for key in keys.values() if key["optional"]} == optional
     assert "env" not in rendered["containers"][0]
     assert not any("secret" in volume for volume in rendered["volumes"])
 
 
-@pytest.mark.parametrize("uri", ["https://example.com/m.tar", "s3://models/m", "hf://org/m"])
+@pytest.mark.parametrize("uri", ["https://example.com/m.tar", "s3://models/m", "hf://org/m", "oci://registry/m"])
 @pytest.mark.parametrize("runtime", [{}, CUSTOM])
 def test_a_cache_is_written_by_the_fetch_and_read_by_the_server(uri: str, runtime: Body) -> None:
     rendered = pod(model={"uri": uri, "cacheClaimRef": {"name": "models"}}, runtime=runtime)
