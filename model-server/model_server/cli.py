@@ -28,6 +28,8 @@ from model_server.metrics import MAX_BUCKETS, SECONDS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from model_server.evaluate import Endpoint, Loaded
+
 METHODS = ("IntegratedGradients", "Saliency", "FeatureAblation", "KernelShap")  # protocol.explain imports numpy
 _GIBIBYTE = 1024**3
 _DRAIN_TIMEOUT_SECONDS = 20.0
@@ -145,7 +147,7 @@ def _inspect(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     compute_in_one_thread()  # before anything imports numpy
     from model_server.artefact.digest import parse_digest  # noqa: PLC0415
-    from model_server.evaluate import Endpoint, Options, evaluate, parse_metrics  # noqa: PLC0415
+    from model_server.evaluate import Options, evaluate, parse_metrics  # noqa: PLC0415
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
@@ -153,15 +155,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         Options(
             uri=options.uri,
             digest=parse_digest(options.digest) if options.digest else None,
-            endpoint=Endpoint(
-                url=options.url,
-                model=options.model,
-                tokens_dir=options.tokens_dir,
-                ca_file=options.ca_file,
-                server_name=options.server_name,
-                server_cert=options.server_cert,
-                request_timeout_seconds=options.request_timeout,
-            ),
+            model=_judged(options),
             metrics=parse_metrics(options.metrics),
             output=options.output_name,
             batch=options.batch,
@@ -180,6 +174,32 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _judged(options: argparse.Namespace) -> Endpoint | Loaded:
+    """Return the model: at an endpoint, or in a directory, which is loaded as the server loads it."""
+    from model_server.evaluate import Endpoint, Loaded  # noqa: PLC0415
+
+    if options.directory is None:
+        if not (options.url and options.model):
+            raise ModelError(Reason.INVALID, "Give --url and --model of a server, or a model directory (--directory).")
+        return Endpoint(
+            url=options.url,
+            model=options.model,
+            tokens_dir=options.tokens_dir,
+            ca_file=options.ca_file,
+            server_name=options.server_name,
+            server_cert=options.server_cert,
+            request_timeout_seconds=options.request_timeout,
+        )
+    if options.url:
+        raise ModelError(Reason.INVALID, "--directory and --url are two ways to ask a model; give one of them.")
+    from model_server.artefact.card import Trust  # noqa: PLC0415
+    from model_server.model import load  # noqa: PLC0415  # torch
+    from model_server.precision import Precision  # noqa: PLC0415
+
+    model = load(options.directory, trust=Trust(options.trust), precision=Precision(options.precision))
+    return Loaded(options.model or options.directory.resolve().name, model.signature, model.forward)
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="model-server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
@@ -196,7 +216,7 @@ def _parser() -> _Parser:
     push.add_arguments(
         commands.add_parser("push", help="bring a model to where fetch finds it", formatter_class=_Defaults)
     )
-    _add_evaluate(commands.add_parser("evaluate", help="judge a served model by a data set", formatter_class=_Defaults))
+    _add_evaluate(commands.add_parser("evaluate", help="judge a model by a data set", formatter_class=_Defaults))
     return parser
 
 
@@ -215,18 +235,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--http", choices=["fast", "asgi"], default="fast", help="inference past ASGI, or all through it")
     add("--processes", type=positive, help="processes that serve (one per CPU of the cgroup's limit when absent)")
     add("--digest-file", type=Path, help="refuse to serve unless the directory has the digest in this file")
-    add(
-        "--trust",
-        choices=["Data", "Native"],
-        default="Data",
-        help="what the model may do: be read, or run code of its own",
-    )
-    add(
-        "--precision",
-        choices=["Auto", "Float32", "BFloat16"],
-        default="Auto",
-        help="the numbers that the model computes in; Auto: what holds the golden outputs and is fastest here",
-    )
+    _add_loading(parser)
     add("--explain", type=_methods, default="", metavar="METHOD[,METHOD...]", help=f"explain by {', '.join(METHODS)}")
     add("--tokens-dir", type=Path, help="ask for one of the bearer tokens in the files here; read again on change")
     add("--tls-cert", type=Path, help="speak TLS with this certificate (PEM, with its chain); read again on change")
@@ -268,6 +277,21 @@ def _add_fetch(parser: argparse.ArgumentParser) -> None:
     _add_report(parser)
 
 
+def _add_loading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        choices=["Data", "Native"],
+        default="Data",
+        help="what the model may do: be read, or run code of its own",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["Auto", "Float32", "BFloat16"],
+        default="Auto",
+        help="the numbers that the model computes in; Auto: what holds the golden outputs and is fastest here",
+    )
+
+
 def _add_trusted_keys(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trusted-keys",
@@ -299,8 +323,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add("--digest", default="", help="refuse a data set with another SHA-256")
     add("--dataset-ca-file", type=Path, help="fetch it from servers of these certificate authorities alone (PEM)")
     add("--max-bytes", type=positive, default=_GIBIBYTE, help="refuse larger downloads and contents")
-    add("--url", required=True, help="http://HOST:PORT or https://HOST:PORT of the server")
-    add("--model", required=True, help="the model's name in the protocol")
+    add("--directory", type=Path, help="judge this model directory, loaded here, in place of a server")
+    _add_loading(parser)
+    add("--url", default="", help="http://HOST:PORT or https://HOST:PORT of the server")
+    add("--model", default="", help="the model's name in the protocol")
     add("--metrics", default="", metavar="NAME[,NAME...]", help="what to measure (what fits, when empty)")
     add("--output-name", default="", help="the output that is compared (the first when empty)")
     add("--confidence", type=_share, default=0.0, help="tell intervals that hold at this confidence, such as 95%%")

@@ -147,6 +147,41 @@ def test_a_good_model_gets_its_figures(judge: Judge, digits: Digits, digits_serv
     assert set("".join(told["metrics"].values())) <= set("0123456789."), "no exponents"
 
 
+def test_a_model_directory_is_judged_without_a_server_and_gets_the_same_figures(
+    judge: Judge, digits: Digits, digits_server: tuple[Server, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, directory = digits_server
+    flags = ("--metrics", "accuracy,f1,precision,recall", "--confidence", "95%")
+    served = judge(digits.held_out, server, *flags)
+    assert cli.main(["evaluate", f"file://{digits.held_out}", "--directory", str(directory), *flags]) == 0
+    assert json.loads(capsys.readouterr().out) == served
+    timed = ["evaluate", f"file://{digits.held_out}", f"--directory={directory}", "--metrics=accuracy,latency_p95"]
+    assert cli.main(timed) == 0
+    assert float(json.loads(capsys.readouterr().out)["metrics"]["latency_p95"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--metrics=throughput"], "is measured at its server; give --url and --model"),
+        (["--output-name=z"], "has no output 'z'; it has 'y'"),
+        (["--url=http://127.0.0.1:1", "--model=m"], "--directory and --url are two ways to ask a model"),
+    ],
+)
+def test_what_needs_a_server_is_told_without_one(
+    flags: list[str],
+    said: str,
+    digits: Digits,
+    digits_server: tuple[Server, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["evaluate", f"file://{digits.held_out}", f"--directory={digits_server[1]}"]
+    assert cli.main([*command, *flags]) == 1
+    assert said in capsys.readouterr().err
+    assert cli.main(command[:2]) == 1
+    assert "Give --url and --model of a server, or a model directory (--directory)." in capsys.readouterr().err
+
+
 def test_only_what_is_asked_for_is_measured(
     judge: Judge, digits: Digits, digits_server: tuple[Server, Path], tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import signal
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,14 @@ import numpy as np
 from model_server.charts import require_charts
 from model_server.errors import ModelError, Reason
 from model_server.evaluate.dataset import TRUTH, read_dataset
+from model_server.evaluate.endpoint import Endpoint
 from model_server.evaluate.intervals import of_times
 from model_server.evaluate.outcome import Outcome
-from model_server.evaluate.pace import Saturation, latencies, percentile, saturation, sweep
+from model_server.evaluate.pace import Saturation, percentile, saturation
 from model_server.evaluate.report import write_report
 from model_server.evaluate.scores import CLASSIFICATION, REGRESSION
+from model_server.evaluate.served import Served
 from model_server.evaluate.slices import array_of, slices_of
-from model_server.evaluate.wire import read_answer, read_interface, takes_binary, write_request
 from model_server.fetch import Options as FetchOptions
 from model_server.fetch import fetch_file, parse_uri
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from model_server.evaluate.dataset import Dataset
-    from model_server.evaluate.endpoint import Endpoint, Line
+    from model_server.evaluate.judged import Inputs, Judged
     from model_server.evaluate.pace import Level
-    from model_server.evaluate.wire import Interface, Request
+    from model_server.evaluate.wire import Interface
     from model_server.protocol.datatypes import Array
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,6 @@ LOAD: dict[str, Callable[[Saturation], float]] = {
 METRICS = (*CLASSIFICATION, *REGRESSION, *LATENCY, *LOAD)
 _SAMPLES = 64  # rows that are sent to measure times
 _DIGITS = 6
-_TOO_MUCH_AT_ONCE: tuple[int, ...] = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class Options:
 
     uri: str
     digest: str | None
-    endpoint: Endpoint
+    model: Endpoint | Judged
     metrics: tuple[str, ...]
     output: str
     batch: int
@@ -98,9 +97,8 @@ def evaluate(options: Options) -> dict[str, object]:
 def _evaluate(options: Options, desk: Path) -> dict[str, object]:
     with fetch_file(parse_uri(options.uri), _fetching(options, desk)).open("rb") as file:
         digest = _checked_digest(file, options)
-        open_line = options.endpoint.opener()
-        line = open_line()
-        interface = _describe(line, options)
+        model = Served(options.model) if isinstance(options.model, Endpoint) else options.model
+        interface = model.interface(options.output)
         more = [array_of(name) for name in options.slices]
         dataset = read_dataset(file, interface.inputs, max_bytes=options.max_bytes, more=more)
     asked = options.metrics or _metrics_for(dataset)
@@ -110,16 +108,16 @@ def _evaluate(options: Options, desk: Path) -> dict[str, object]:
     if any(name in CLASSIFICATION or name in REGRESSION for name in asked):
         truth = _truth(dataset, asked)
         parts = slices_of(options.slices, _told_by(dataset), dataset.rows)
-        outcome = Outcome.of(asked, _answers(line, interface, dataset, options.batch), truth)
+        outcome = Outcome.of(asked, _answers(model, interface, dataset, options.batch), truth)
         figures |= outcome.scores(asked)
-    requests = [_request(interface, dataset, row, interface.fixed_rows or 1) for row in _spread(dataset.rows)]
+    samples = [_rows(dataset, row, interface.fixed_rows or 1) for row in _spread(dataset.rows)]
     if any(name in LATENCY for name in asked):
-        seconds = latencies(line.ask, requests)
+        seconds = model.seconds(interface, samples)
         figures |= {name: percentile(seconds, percent) for name, percent in LATENCY.items()}
     if any(name in LOAD for name in asked):
-        levels = sweep(open_line, requests)
+        levels = model.levels(interface, samples)
         figures |= _load(levels)
-    line.close()
+    model.close()
     metrics = {name: decimal(name, figures[name]) for name in asked if name in figures}
     facts: dict[str, object] = {"digest": digest, "rows": dataset.rows, "failed": 0, "metrics": metrics}
     if options.confidence:
@@ -130,8 +128,8 @@ def _evaluate(options: Options, desk: Path) -> dict[str, object]:
     if parts and outcome:
         facts["slices"] = {name: _slice(asked, outcome.rows(rows), options.confidence) for name, rows in parts.items()}
     if options.report_dir:
-        model = options.endpoint.model
-        write_report(options.report_dir, facts, model=model, outcome=outcome, seconds=seconds, levels=levels)
+        name = model.name
+        write_report(options.report_dir, facts, model=name, outcome=outcome, seconds=seconds, levels=levels)
     return facts
 
 
@@ -174,15 +172,6 @@ def _checked_digest(file: io.BufferedReader, options: Options) -> str:
     return digest
 
 
-def _describe(line: Line, options: Options) -> Interface:
-    reply = line.get(options.endpoint.model_path)
-    if reply.status != HTTPStatus.OK:
-        line.refuse(reply, f"GET {options.endpoint.model_path}")
-    server = line.get("/v2")
-    is_binary = server.status == HTTPStatus.OK and takes_binary(server.body)
-    return read_interface(reply.body, options.output, binary=is_binary)
-
-
 def _metrics_for(dataset: Dataset) -> tuple[str, ...]:
     """Measure all that fits, when nothing was asked for by name."""
     if dataset.truth is not None and dataset.truth.dtype.kind == "f":
@@ -211,14 +200,13 @@ def _truth(dataset: Dataset, asked: Sequence[str]) -> Array:
 # -- what the model says
 
 
-def _answers(line: Line, interface: Interface, dataset: Dataset, most: int) -> Array:
-    step = interface.fixed_rows or _batch_size(line, interface, dataset, most)
+def _answers(model: Judged, interface: Interface, dataset: Dataset, most: int) -> Array:
+    step = interface.fixed_rows or _batch_size(model, interface, dataset, most)
     parts: list[Array] = []
     for first in range(0, dataset.rows, step):
         left = min(step, dataset.rows - first)
         rows = interface.fixed_rows or left
-        reply = line.ask(_request(interface, dataset, first, rows))
-        answer = read_answer(reply.body, reply.json_bytes, interface.output)
+        answer = model.answer(interface, _rows(dataset, first, rows))
         if len(answer) != rows or (parts and answer.shape[1:] != parts[0].shape[1:]):
             what = f"{rows} rows from {first} on with {interface.output!r} of the shape {list(answer.shape)}"
             raise ModelError(Reason.INVALID, f"The model answers {what}; it must be one row for each, all alike.")
@@ -231,21 +219,18 @@ def _answers(line: Line, interface: Interface, dataset: Dataset, most: int) -> A
     return answers
 
 
-def _batch_size(line: Line, interface: Interface, dataset: Dataset, most: int) -> int:
-    """Halve what is sent at once until the server takes it; what it does not take at all is told later."""
+def _batch_size(model: Judged, interface: Interface, dataset: Dataset, most: int) -> int:
+    """Halve what is sent at once until the model takes it."""
     size = min(most, dataset.rows)
-    while size > 1:
-        request = _request(interface, dataset, 0, size)
-        if line.offer(request).status not in _TOO_MUCH_AT_ONCE:
-            break
+    while size > 1 and not model.takes(interface, _rows(dataset, 0, size)):
         size //= 2
     return size
 
 
-def _request(interface: Interface, dataset: Dataset, first: int, count: int) -> Request:
-    """Ask about some rows; beyond the last one it is asked about again."""
+def _rows(dataset: Dataset, first: int, count: int) -> Inputs:
+    """Return the inputs of some rows; beyond the last one it is asked about again."""
     rows = np.minimum(np.arange(first, first + count), dataset.rows - 1)
-    return write_request(interface, {name: array[rows] for name, array in dataset.inputs.items()})
+    return {name: array[rows] for name, array in dataset.inputs.items()}
 
 
 def _spread(rows: int) -> list[int]:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from model_server.cgroup import cpu_limit
 from model_server.evaluate.endpoint import FULL
@@ -17,8 +17,10 @@ from model_server.evaluate.endpoint import FULL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from model_server.evaluate.endpoint import Line, Reply
+    from model_server.evaluate.endpoint import Line
     from model_server.evaluate.wire import Request
+
+T = TypeVar("T")
 
 WARM_UP_REQUESTS = 10
 FEWEST_REQUESTS, MOST_REQUESTS, ALONE_SECONDS = 100, 500, 10.0  # below 100 there is no 99th percentile
@@ -35,16 +37,16 @@ def percentile(seconds: Sequence[float], percent: int) -> float:
     return sorted(seconds)[math.ceil(len(seconds) * percent / 100) - 1]
 
 
-def latencies(ask: Callable[[Request], Reply], requests: Sequence[Request]) -> list[float]:
-    """Time one request after the other, from its first byte to the answer's last."""
+def latencies(seconds_of: Callable[[T], float], requests: Sequence[T]) -> list[float]:
+    """Time one request after the other, once it is warm."""
     for number in range(WARM_UP_REQUESTS):
-        ask(requests[number % len(requests)])
+        seconds_of(requests[number % len(requests)])
     seconds: list[float] = []
     started = time.monotonic()
     while len(seconds) < FEWEST_REQUESTS or (
         len(seconds) < MOST_REQUESTS and time.monotonic() - started < ALONE_SECONDS
     ):
-        seconds.append(ask(requests[len(seconds) % len(requests)]).seconds)
+        seconds.append(seconds_of(requests[len(seconds) % len(requests)]))
     return seconds
 
 

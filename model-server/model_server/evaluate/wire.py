@@ -14,7 +14,7 @@ from model_server.errors import ModelError, Reason
 from model_server.protocol.datatypes import DATATYPES, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from model_server.protocol.datatypes import Array, Datatype
 
@@ -96,9 +96,14 @@ def read_interface(description: bytes, output: str, *, binary: bool) -> Interfac
     if not model.inputs or not model.outputs:
         raise _bad("The model's metadata name no inputs or no outputs; declare them where the model is configured.")
     names = [each.name for each in model.outputs]
+    return Interface(tuple(map(_spec, model.inputs)), chosen(output, names), binary)
+
+
+def chosen(output: str, names: Sequence[str]) -> str:
+    """Return the output that is looked at: the one that is asked for, else the first."""
     if output and output not in names:
         raise _bad(f"The model has no output {output!r}; it has {', '.join(map(repr, names))}.")
-    return Interface(tuple(map(_spec, model.inputs)), output or names[0], binary)
+    return output or names[0]
 
 
 def _spec(described: _Described) -> TensorSpec:
