@@ -25,12 +25,13 @@ $(VENV)/.dev: requirements/dev.txt operator/pyproject.toml model-server/pyprojec
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e operator -e model-server
 	@touch $@
 
-EXPLAIN := model-server/requirements-explain
+# Without what they ask for, which is not imported.
+ALONE := model-server/requirements-explain model-server/requirements-text
 
-$(VENV)/.test: requirements/test.txt $(EXPLAIN).txt $(VENV)/.dev
+$(VENV)/.test: requirements/test.txt $(ALONE:=.txt) $(VENV)/.dev
 	@echo "== installing torch for the model server's tests"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $<
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps --requirement $(EXPLAIN).txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps $(ALONE:%=--requirement %.txt)
 	@touch $@
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
@@ -52,8 +53,8 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hash
 
 .PHONY: requirements
 requirements: $(BIN)/uv ## Pin all requirements anew (hashes, no addresses).
-	@for f in $(REQUIREMENTS) "$(EXPLAIN) --no-deps"; do set -- $$f; \
-		$(BIN)/uv $(COMPILE) $${2-} --output-file $$1.txt $$1.in; done
+	@for f in $(REQUIREMENTS); do $(BIN)/uv $(COMPILE) --output-file $$f.txt $$f.in; done
+	@for f in $(ALONE); do $(BIN)/uv $(COMPILE) --no-deps --output-file $$f.txt $$f.in; done
 	@for f in $(PEERS); do `# with the same torch as ours` \
 		sed -n 's/ *\\$$//; /^torch==/p' requirements/test.txt | \
 		$(BIN)/uv $(COMPILE) --constraint /dev/stdin --output-file $$f.txt $$f.in; done

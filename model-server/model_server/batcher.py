@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model_server.batch import Outcome
     from model_server.limits import Limits
     from model_server.metrics import Metrics
-    from model_server.protocol.datatypes import Arrays
+    from model_server.protocol.datatypes import Array, Arrays
 
     BucketKey: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -68,7 +68,7 @@ class Ticket:
         self._batcher = batcher
         self.inputs = inputs
         self.rows = len(inputs[0])
-        self.size = sum(array.size for array in inputs)
+        self.size = sum(map(_values, inputs))
         self.key = tuple(array.shape[1:] for array in inputs)  # datatypes are the model's own, the same for all
         self.queued = queued
         self.done = done
@@ -277,6 +277,10 @@ class Batcher:
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         del self._live[ticket]
         ticket.done(outcome)
+
+
+def _values(array: Array) -> int:
+    return sum(map(len, array.flat)) if array.dtype.hasobject else array.size
 
 
 def _size(batch: list[Ticket]) -> int:

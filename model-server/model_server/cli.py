@@ -1,4 +1,4 @@
-"""`model-server serve | fetch | inspect | train | evaluate | package | push`: the command line, its defaults.
+"""The command line: `model-server serve`, and the commands beside it; their defaults and exit codes.
 
 Exit codes: 0 done, 1 it could not be done (one sentence on stderr and in the termination message), 2 a wrong command
 line. torch is imported by those commands alone that compute.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
-from model_server.commands import package, push, train
+from model_server.commands import convert, package, push, train
 from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
@@ -209,6 +209,11 @@ def _parser() -> _Parser:
     _add_inspect(commands.add_parser("inspect", help="tell what a model directory holds", formatter_class=_Defaults))
     train.add_arguments(
         commands.add_parser("train", help="make a model directory from a table", formatter_class=_Defaults)
+    )
+    convert.add_arguments(
+        commands.add_parser(
+            "convert", help="make a model directory of a sentence encoder from elsewhere", formatter_class=_Defaults
+        )
     )
     package.add_arguments(
         commands.add_parser("package", help="describe, prove and sign a model directory", formatter_class=_Defaults)

@@ -92,6 +92,7 @@ def as_text(told: Description) -> str:
 
 def as_rows(told: Description, *, of_files: bool = True) -> list[tuple[str, str]]:
     """Name one thing after the other; what the files are together is not known before the last one is written."""
+    cut = told.card.tokenizer
     settings = ", ".join(f"{key} {value}" for key, value in told.card.parameters.items())
     return [
         ("name", told.name),
@@ -99,6 +100,7 @@ def as_rows(told: Description, *, of_files: bool = True) -> list[tuple[str, str]
         ("trust", told.trust if told.objection is None else f"{told.trust}: {told.objection}"),
         *([("architecture", f"{told.card.architecture} ({settings})")] if told.card.architecture else []),
         *(("input", _line(tensor)) for tensor in told.card.inputs),
+        *([("tokenizer", f"{cut.file}, {cut.max_length} tokens")] if cut else []),
         *(("output", _line(tensor)) for tensor in told.card.outputs),
         ("parameters", "unknown" if told.parameters is None else f"{told.parameters:,}"),
         *(_of_files(told) if of_files else ()),

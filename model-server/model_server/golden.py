@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_server.errors import ModelError, Reason
 from model_server.precision import BFLOAT16_TOLERANCE, Precision, largest_error
-from model_server.protocol.datatypes import FREE, Array, Arrays, Signature, TensorSpec
+from model_server.protocol.datatypes import BYTES, FREE, Array, Arrays, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def read_golden(path: Path, signature: Signature) -> Golden | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            inputs = tuple(arrays[f"inputs.{spec.name}"] for spec in signature.inputs)
+            inputs = tuple(_as_taken(arrays[f"inputs.{spec.name}"], spec) for spec in signature.inputs)
             outputs = tuple(arrays[f"outputs.{spec.name}"] for spec in signature.outputs)
     except KeyError as error:
         names = "inputs.NAME and outputs.NAME for each input and output of model.json"
@@ -48,6 +48,21 @@ def read_golden(path: Path, signature: Signature) -> Golden | None:
             message = f"{path}: inputs.{spec.name} is {array.dtype}{list(array.shape)}, unlike model.json's input."
             raise ModelError(Reason.INVALID, message)
     return Golden(path, inputs, outputs)
+
+
+def _as_taken(array: Array, spec: TensorSpec) -> Array:
+    """Take texts out of numpy's own arrays of them, which need no pickle."""
+    return array.astype(object) if spec.datatype is BYTES and array.dtype.kind == "U" else array
+
+
+def write_golden(path: Path, golden_inputs: Arrays, outputs: Arrays, signature: Signature) -> None:
+    """Write the file for what a model was asked and answered."""
+    inputs = (array.astype(str) if array.dtype.hasobject else array for array in golden_inputs)
+    arrays: Any = {
+        **{f"inputs.{spec.name}": array for spec, array in zip(signature.inputs, inputs, strict=True)},
+        **{f"outputs.{spec.name}": array for spec, array in zip(signature.outputs, outputs, strict=True)},
+    }
+    np.savez(path, **arrays)
 
 
 def hold_golden(golden: Golden, answers: Arrays, signature: Signature, precision: Precision) -> None:
@@ -81,4 +96,6 @@ def simplest_inputs(signature: Signature) -> Arrays:
 def _simplest(spec: TensorSpec) -> Array:
     """Zeros; but true, because a boolean is mostly a mask, and a mask that leaves nothing leaves nothing to compute."""
     shape = [1 if size == FREE else size for size in spec.shape]
+    if spec.datatype is BYTES:
+        return np.full(shape, "a", dtype=object)
     return np.full(shape, fill_value=spec.datatype.name == "BOOL", dtype=spec.datatype.dtype)

@@ -20,10 +20,13 @@ from model_server.golden import Golden, hold_golden, read_golden, simplest_input
 from model_server.precision import Choice, Precision, choose
 from model_server.program.run import ProgramModule
 from model_server.protocol.datatypes import Array, Arrays, Signature
+from model_server.texts import forward_texts, read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tokenizers import Tokenizer
 
     from model_server.architectures import Built
     from model_server.attribution import Explainer
@@ -65,6 +68,7 @@ class Loaded:
     trust: Trust
     wanted: Precision
     built: Built
+    tokenizer: Tokenizer | None
 
     @property
     def signature(self) -> Signature:
@@ -76,13 +80,12 @@ class Loaded:
         signature = self.signature
         golden = read_golden(self.directory / GOLDEN, signature)
         inputs = golden.inputs if golden else simplest_inputs(signature)
-        full = _forward(self.built, signature)
+        full = self._forward(self.built)
         answers = _prove(full, signature, inputs, golden, Precision.FLOAT32)
         if isinstance(self.built.module, ProgramModule):
             self.built.module.hold_still(*map(torch.from_numpy, map(_owned, inputs)))
-        reduced = partial(self._reduced, signature)
         forward, choice = choose(
-            self.wanted, full, reduced, inputs, golden.outputs if golden else None, answers=answers
+            self.wanted, full, self._reduced, inputs, golden.outputs if golden else None, answers=answers
         )
         prove = partial(_prove, forward, signature, inputs, golden, choice.precision)
         return Model(self.card, signature, self.digest, forward, choice, prove)
@@ -91,16 +94,24 @@ class Loaded:
         """Read the model once more, in FP32: another thread runs it, which differentiates it where it can."""
         from model_server.attribution import Explainer  # noqa: PLC0415  # captum is there where it is asked for
 
+        if self.tokenizer is not None:
+            message = "--explain explains numbers; this model takes texts. Serve it without."
+            raise ModelError(Reason.INVALID, message)
         built, signature = build_module(self.card, self.directory, self.trust), self.signature
         return Explainer(built.module, _input_types(built, signature), signature, max_rows)
 
-    def _reduced(self, signature: Signature) -> Forward:
+    def _forward(self, built: Built, numbers: torch.dtype = torch.float32) -> Forward:
+        card = self.card.behind_tokenizer
+        forward = _forward(built, Signature(specs(card.inputs), specs(card.outputs)), numbers)
+        return forward if self.tokenizer is None else partial(forward_texts, self.tokenizer, forward)
+
+    def _reduced(self) -> Forward:
         """Read the model once more, in bfloat16: converting what is loaded would lose what it falls back to."""
         if self.card.format == "python":
             message = "a handler computes in what it likes"
             raise ValueError(message)
         built = build_module(self.card, self.directory, self.trust)
-        return _forward(built._replace(module=built.module.to(torch.bfloat16)), signature, torch.bfloat16)
+        return self._forward(built._replace(module=built.module.to(torch.bfloat16)), torch.bfloat16)
 
 
 def load(
@@ -120,7 +131,8 @@ def read(directory: Path, digest_file: Path | None, trust: Trust, precision: Pre
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory; name one that holds {CARD}.")
     digest = _checked_digest(directory, digest_file)
     card = read_card(directory)
-    return Loaded(directory, card, digest, trust, precision, build_module(card, directory, trust))
+    tokenizer = read_tokenizer(directory, card.tokenizer) if card.tokenizer else None
+    return Loaded(directory, card, digest, trust, precision, build_module(card, directory, trust), tokenizer)
 
 
 def use_one_thread() -> None:

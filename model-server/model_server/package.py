@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from model_server.artefact.card import GOLDEN, Trust, read_card, specs, write_card
 from model_server.artefact.digest import content_of
@@ -21,6 +20,7 @@ from model_server.artefact.signature import SIGNATURE, sign
 from model_server.describe import as_rows, describe
 from model_server.errors import ModelError, Reason
 from model_server.evaluate.dataset import read_dataset
+from model_server.golden import write_golden
 from model_server.model import load
 from model_server.page import Page
 
@@ -105,10 +105,7 @@ def _prove(directory: Path, card: Card, options: Options) -> None:
         with options.examples.open("rb") as file:
             dataset = read_dataset(file, specs(card.inputs), max_bytes=_GIBIBYTE)
         inputs = tuple(dataset.inputs[spec.name][:GOLDEN_ROWS] for spec in specs(card.inputs))
-        arrays = {f"inputs.{spec.name}": array for spec, array in zip(card.inputs, inputs, strict=True)}
-        outputs = zip(card.outputs, model.forward(inputs), strict=True)
-        written: Any = arrays | {f"outputs.{spec.name}": array for spec, array in outputs}
-        np.savez(golden, **written)
+        write_golden(golden, inputs, model.forward(inputs), model.signature)
         load(directory, trust=options.trust)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def load_weights(card: Card, path: Path) -> Built:
     """Build the named architecture with the weights of the file, which must be exactly its own."""
-    built = build(card)
+    built = build(card.behind_tokenizer)
     module = built.module
     try:
         weights = load_file(path)

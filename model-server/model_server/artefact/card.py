@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from model_server.errors import ModelError, NeedsNativeError, Reason
-from model_server.protocol.datatypes import DATATYPES, FREE, TensorSpec
+from model_server.protocol.datatypes import BYTES, DATATYPES, FREE, INPUT_DATATYPES, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,15 @@ class CardTensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """What the columns are called: features, or classes."""
 
 
+class CardTokenizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes tokens of texts."""
+
+    max_length: Annotated[int, msgspec.Meta(ge=1)]
+    """Tokens of one text; what is longer is cut."""
+    file: Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*$")] = "tokenizer.json"
+    """Beside the card, as Hugging Face's tokenizers write it."""
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The whole file."""
 
@@ -59,6 +68,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     parameters: dict[str, object] = {}
     inputs: tuple[CardTensor, ...]
     outputs: tuple[CardTensor, ...]
+    tokenizer: CardTokenizer | None = None
+    """Stands between the one input, texts, and the model."""
     description: str = ""
     """What it is for."""
     preprocessing: str = ""
@@ -72,6 +83,15 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     def file(self) -> str:
         """Name the file beside the card."""
         return FILES[self.format]
+
+    @property
+    def behind_tokenizer(self) -> Card:
+        """What the model itself takes: where there is a tokenizer, tokens, and which of them are real."""
+        if self.tokenizer is None:
+            return self
+        shape = (FREE, self.tokenizer.max_length)
+        tokens = (CardTensor("tokens", "INT64", shape), CardTensor("mask", "BOOL", shape))
+        return msgspec.structs.replace(self, inputs=tokens)
 
 
 def hold_trust(card: Card, trust: Trust) -> None:
@@ -106,7 +126,18 @@ def write_card(directory: Path, card: Card) -> None:
 
 def specs(tensors: tuple[CardTensor, ...]) -> tuple[TensorSpec, ...]:
     """Turn the card's tensors into what the protocol checks requests against."""
-    return tuple(TensorSpec(tensor.name, DATATYPES[tensor.datatype], tensor.shape) for tensor in tensors)
+    return tuple(TensorSpec(tensor.name, INPUT_DATATYPES[tensor.datatype], tensor.shape) for tensor in tensors)
+
+
+def _contradictions_of_texts(card: Card) -> list[str]:
+    found = []
+    if (card.tokenizer is not None) != any(tensor.datatype == BYTES.name for tensor in card.inputs):
+        found.append("an input of BYTES (texts) and a tokenizer need each other")
+    if card.tokenizer is not None and [tensor.shape for tensor in card.inputs] != [(FREE,)]:
+        found.append("a model with a tokenizer has one input, of the shape [-1]")
+    if card.tokenizer is not None and card.format != "safetensors":
+        found.append("a tokenizer goes with the format safetensors")
+    return found
 
 
 def _contradictions(card: Card) -> list[str]:
@@ -115,6 +146,7 @@ def _contradictions(card: Card) -> list[str]:
         found.append("the format safetensors needs an architecture: the code that gives the weights their meaning")
     if card.format != "safetensors" and (card.architecture or card.parameters):
         found.append(f"architecture and parameters are for the format safetensors; a {card.format} brings its own")
+    found += _contradictions_of_texts(card)
     for side, tensors in (("inputs", card.inputs), ("outputs", card.outputs)):
         if not tensors:
             found.append(f"{side} is empty; a model has at least one")
@@ -122,8 +154,9 @@ def _contradictions(card: Card) -> list[str]:
         found += [f"{side} names {name!r} twice" for name in dict.fromkeys(names) if names.count(name) > 1]
         for tensor in tensors:
             where = f"{side} {tensor.name!r}"
-            if tensor.datatype not in DATATYPES:
-                known = ", ".join(DATATYPES)
+            datatypes = INPUT_DATATYPES if side == "inputs" else DATATYPES
+            if tensor.datatype not in datatypes:
+                known = ", ".join(datatypes)
                 found.append(f"{where} has the datatype {tensor.datatype!r}; this server knows {known}")
             if tensor.shape[:1] != (FREE,):
                 found.append(f"{where} has the shape {list(tensor.shape)}; its first dimension must be -1, the rows")

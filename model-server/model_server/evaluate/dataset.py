@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from model_server.errors import ModelError, Reason
+from model_server.protocol.datatypes import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,6 +112,8 @@ def _check_header(packed: IO[bytes], name: str, size: int) -> None:
 
 def _fitted(array: Array, name: str, spec: TensorSpec) -> Array:
     """Give an input the shape and the datatype that the model takes, as long as no value becomes another."""
+    if spec.datatype is BYTES:
+        raise _bad(f"cannot hold the model's input {spec.name!r}, which is texts; evaluate compares models of numbers")
     row = spec.shape[1:]
     if -1 not in row and array.shape[1:] != row and prod(array.shape[1:]) == prod(row):
         array = array.reshape(len(array), *row)

@@ -21,10 +21,10 @@ class Datatype:
 
     name: str
     dtype: np.dtype[Any]
-    json: type[bool | int | float] | None
+    json: type[bool | int | float | str] | None
 
 
-# BYTES has no tensor in torch. FP16 has no JSON form in the protocol, only a binary one.
+# FP16 has no JSON form in the protocol, only a binary one.
 DATATYPES = {
     datatype.name: datatype
     for datatype in (
@@ -36,6 +36,9 @@ DATATYPES = {
         Datatype("FP64", np.dtype("<f8"), float),
     )
 }
+BYTES = Datatype("BYTES", np.dtype(object), str)
+"""Texts (UTF-8). Only a model behind a tokenizer takes them, and none gives them: torch has no such tensors."""
+INPUT_DATATYPES = {**DATATYPES, BYTES.name: BYTES}
 
 
 @dataclass(frozen=True, slots=True)

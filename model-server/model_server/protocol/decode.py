@@ -17,13 +17,14 @@ import msgspec
 import numpy as np
 
 from model_server.errors import RequestError
-from model_server.protocol.datatypes import DATATYPES
+from model_server.protocol.datatypes import BYTES, INPUT_DATATYPES
 
 if TYPE_CHECKING:
     from model_server.protocol.datatypes import Array, Arrays, Signature, TensorSpec
 
 _BAD_REQUEST = 400
 _FP32_BYTES = 4
+_LENGTH_BYTES = 4  # before each element of BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +188,35 @@ def _from_binary(tensor: _Input, spec: TensorSpec, count: int, size: int, binary
     dtype = spec.datatype.dtype
     if tensor.data is not _ABSENT:
         raise _bad(f"{where} has both data and the parameter binary_data_size; give one.")
-    if size != count * dtype.itemsize:
+    if spec.datatype is not BYTES and size != count * dtype.itemsize:
         needed = count * dtype.itemsize
         raise _bad(f"{where} has the binary_data_size {size}; its shape {tensor.shape} takes {needed} bytes.")
     if size > len(binary):
         raise _bad(f"{where} needs {size} bytes after the JSON; only {len(binary)} are left.")
+    if spec.datatype is BYTES:
+        return _texts(binary[:size], count, where).reshape(tensor.shape)
     array = np.frombuffer(binary, dtype=dtype, count=count).reshape(tensor.shape)
     if dtype.kind == "b" and array.view(np.uint8).max() > 1:
         raise _bad(f"{where} is BOOL: each of its bytes must be 0 or 1.")
     return array
+
+
+def _texts(binary: memoryview, count: int, where: str) -> Array:
+    """Read texts, each behind its length in four bytes."""
+    texts = np.empty(count, dtype=object)
+    at = 0
+    for index in range(count):
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(binary[at:start], "little")
+        if at > len(binary):
+            raise _bad(f"{where} ends within its element {index}; each is its length in four bytes, and its bytes.")
+        try:
+            texts[index] = str(binary[start:at], "utf-8")
+        except UnicodeDecodeError as error:
+            raise _bad(f"{where} has the element {index}, which is no text in UTF-8: {error.reason}.") from None
+    if at != len(binary):
+        raise _bad(f"{where} has {len(binary) - at} bytes behind its {count} elements.")
+    return texts
 
 
 def _wanted(asked: _Body, signature: Signature) -> tuple[Wanted, ...]:
@@ -243,7 +264,7 @@ def _depth(raw: memoryview, most: int) -> int:
 
 @cache
 def _list_decoder(datatype: str, depth: int) -> msgspec.json.Decoder[list[object]]:
-    shape: object = DATATYPES[datatype].json
+    shape: object = INPUT_DATATYPES[datatype].json
     for _ in range(depth):
         shape = list[shape]  # type: ignore[valid-type]
     return msgspec.json.Decoder(shape)

@@ -43,7 +43,7 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
         (lambda card: card.pop("inputs"), "missing required field `inputs`"),
         (lambda card: card.update(inputs=[]), "inputs is empty"),
         (lambda card: card["outputs"].append(card["outputs"][0]), "outputs names 'y' twice"),
-        (lambda card: card["inputs"][0].update(datatype="BYTES"), "datatype 'BYTES'; this server knows BOOL, INT8"),
+        (lambda card: card["inputs"][0].update(datatype="STRING"), "datatype 'STRING'; this server knows BOOL, INT8"),
         (lambda card: card["inputs"][0].update(shape=[1, 4]), "its first dimension must be -1"),
         (lambda card: card["inputs"][0].update(shape=[-1, 0]), "sizes are positive"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_server.errors import RequestError
-from model_server.protocol.datatypes import DATATYPES, Signature, TensorSpec
+from model_server.protocol.datatypes import BYTES, DATATYPES, Signature, TensorSpec
 from model_server.protocol.decode import Wanted, decode
 
 PIXELS = Signature((TensorSpec("x", DATATYPES["FP32"], (-1, 2)),), (TensorSpec("y", DATATYPES["FP32"], (-1, 3)),))
@@ -202,3 +202,49 @@ def test_an_fp16_output_must_be_asked_for_as_binary() -> None:
     with pytest.raises(RequestError, match="Output 'y' is FP16, which has no JSON form"):
         decode(asked(GOOD), None, signature)
     assert decode(asked(GOOD, parameters={"binary_data_output": True}), None, signature).wanted[0].binary
+
+
+TEXTS = Signature((TensorSpec("x", BYTES, (-1,)),), PIXELS.outputs)
+
+
+def elements(*texts: bytes) -> bytes:
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def test_texts_come_in_json_and_in_binary() -> None:
+    given = ["a", "", "é 漢 🙂", "x" * 300]
+    in_json = decode(asked(tensor(given, shape=[4], datatype="BYTES")), None, TEXTS)
+    binary = elements(*(text.encode() for text in given))
+    head = asked(tensor(shape=[4], datatype="BYTES", parameters={"binary_data_size": len(binary)}))
+    in_binary = decode(*with_binary(head, binary), TEXTS)
+    assert in_json.inputs[0].tolist() == in_binary.inputs[0].tolist() == given
+
+
+@pytest.mark.parametrize(
+    ("binary", "said"),
+    [
+        (elements(b"a"), "ends within its element 1"),
+        (elements(b"a") + b"\x05\x00\x00\x00b", "ends within its element 1"),
+        (elements(b"a") + b"\x05\x00", "ends within its element 1"),
+        (elements(b"a", b"\xff"), "the element 1, which is no text in UTF-8"),
+        (elements(b"a", b"b", b"c"), "has 5 bytes behind its 2 elements"),
+    ],
+)
+def test_broken_texts_are_told_their_fault(binary: bytes, said: str) -> None:
+    head = asked(tensor(shape=[2], datatype="BYTES", parameters={"binary_data_size": len(binary)}))
+    with pytest.raises(RequestError, match=said):
+        decode(*with_binary(head, binary), TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [([1], "not BYTES"), ([None], "not BYTES"), (["a", "b"], "has 2 values"), ([["a"]], "nested")]
+)
+def test_what_is_no_text_is_not_bent_into_one(data: list[Any], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        decode(asked(tensor(data, shape=[1], datatype="BYTES")), None, TEXTS)
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    body = rb'{"inputs":[{"name":"x","shape":[1],"datatype":"BYTES","data":["\ud800"]}]}'
+    with pytest.raises(RequestError, match="not an inference request"):
+        decode(body, None, TEXTS)

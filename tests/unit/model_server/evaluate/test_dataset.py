@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from model_server.errors import ModelError
 from model_server.evaluate.dataset import Dataset, read_dataset
-from model_server.protocol.datatypes import DATATYPES, TensorSpec
+from model_server.protocol.datatypes import BYTES, DATATYPES, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,3 +211,8 @@ def test_a_changed_byte_is_an_error_that_is_told_or_changes_nothing(place: int, 
     except ModelError:
         return
     assert data.inputs["x"].tolist() == X.tolist()
+
+
+def test_a_model_of_texts_is_not_judged_by_numbers() -> None:
+    with pytest.raises(ModelError, match="cannot hold the model's input 'text', which is texts"):
+        read(npz(x=np.array([1, 2]), y=np.array([0, 1])), TensorSpec("text", BYTES, (-1,)))
