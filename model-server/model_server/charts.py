@@ -48,6 +48,19 @@ def curves(
     return _drawn(draw, _WIDE)
 
 
+def points(groups: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> bytes:
+    """Draw what is at its place, each group in a colour."""
+
+    def draw(axes: Axes) -> None:
+        for name, places in groups.items():
+            axes.scatter([at for at, _ in places], [up for _, up in places], label=name, s=24)
+        axes.set(xlabel=x, ylabel=y)
+        axes.grid(visible=True, alpha=0.4)
+        axes.legend()
+
+    return _drawn(draw, _WIDE)
+
+
 def histogram(values: Sequence[float], *, x: str, y: str) -> bytes:
     """Draw how often what comes up."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
-from model_server.commands import convert, package, push, train
+from model_server.commands import convert, optimize, package, push, train
 from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
@@ -214,6 +214,9 @@ def _parser() -> _Parser:
         commands.add_parser(
             "convert", help="make a model directory of a sentence encoder from elsewhere", formatter_class=_Defaults
         )
+    )
+    optimize.add_arguments(
+        commands.add_parser("optimize", help="make a model smaller or faster", formatter_class=_Defaults)
     )
     package.add_arguments(
         commands.add_parser("package", help="describe, prove and sign a model directory", formatter_class=_Defaults)

@@ -122,7 +122,9 @@ def _count_parameters(card: Card, path: Path) -> int:
     try:
         with safetensors.safe_open(path, framework="numpy") as weights:
             names = weights.keys()
-            return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
+            # of weights that are encoded (see `encoding`), the values count
+            counted = [name for name in names if not name.endswith((".scale", ".kept"))]
+            return sum(math.prod(weights.get_slice(name).get_shape()) for name in counted)
     except FileNotFoundError:
         raise ModelError(Reason.INVALID, f"{path} is missing.") from None
     except (safetensors.SafetensorError, OSError) as error:

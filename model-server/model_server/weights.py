@@ -8,6 +8,7 @@ import safetensors
 from safetensors.torch import load_file
 
 from model_server.architectures import Built, build
+from model_server.encoding import decoded
 from model_server.errors import ModelError, Reason
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def load_weights(card: Card, path: Path) -> Built:
     except (safetensors.SafetensorError, OSError) as error:
         raise ModelError(Reason.INVALID, f"{path} is not a safetensors file: {error}.") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    try:
+        weights = decoded(weights, wanted)
+    except ValueError as error:
+        message = f"{path} does not fit the architecture {card.architecture}: {error}."
+        raise ModelError(Reason.INVALID, message) from error
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wanted != given:
         differing = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
