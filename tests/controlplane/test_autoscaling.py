@@ -127,7 +127,7 @@ def last_rule(operator: OperatorProcess, services: Services) -> str:
     return found[1] if found else ""
 
 
-def test_replicas_follow_the_load_a_restart_of_the_operator_changes_nothing_and_silent_pods_are_told(
+def test_replicas_follow_the_load_silent_pods_are_told_and_a_restart_of_the_operator_changes_nothing(
     services: Services, crowd: Crowd, operator: OperatorProcess
 ) -> None:
     services.apply("silent", autoscaling=BOUNDS | {"minReplicas": 2})
@@ -143,6 +143,10 @@ def test_replicas_follow_the_load_a_restart_of_the_operator_changes_nothing_and_
     assert told["rule"] in {"Surge", "Load"}
     until(lambda: any(each["reason"] == "Scaled" for each in services.all("events")), "an Event tells of it")
 
+    told = services.until("AutoscalerReady", "False", "NoMetrics", name="silent")
+    assert told["message"].count(f"(http://{SILENT}:9090/metrics)") == 2
+    assert services.get("modelservice", "silent")["spec"]["replicas"] == 2
+
     crowd.requests = 55
     until(lambda: last_rule(operator, services) in {"Steady", "Limited"}, "nothing is left to do")
     until(operator.is_idle, "the operator has nothing to do")
@@ -153,10 +157,6 @@ def test_replicas_follow_the_load_a_restart_of_the_operator_changes_nothing_and_
     until(operator.is_idle, "it has nothing to do")
     assert operator.writes() == 0, operator.log.read_text()
     assert services.get("modelservice")["metadata"]["generation"] == generation
-
-    told = services.until("AutoscalerReady", "False", "NoMetrics", name="silent")
-    assert told["message"].count(f"(http://{SILENT}:9090/metrics)") == 2
-    assert services.get("modelservice", "silent")["spec"]["replicas"] == 2
 
 
 def test_a_roll_while_replicas_grow_keeps_what_is_promised_and_what_may_be(services: Services, crowd: Crowd) -> None:
