@@ -62,7 +62,7 @@ class Change:
     then: str | Spec = ""
     """A command of `kubectl modelservice`, or another spec."""
     keeps: bool = True
-    """Whether pods of the revision before are there when this one is given up."""
+    """Whether the pods of the revision before are there when this one is given up."""
 
 
 TRAINED = {
@@ -96,7 +96,8 @@ _ANALYSIS = {"minRequests": 100, "maxLatencyRegression": "100%"}
 _PATIENT = {**_ANALYSIS, "onNoTraffic": "Hold"}  # else a passed evaluation is enough where few ask
 _HALF = {"weight": "50%", "pause": "2s"}
 _HELD = {"rollout": {"steps": [{"weight": "50%", "pause": "10m"}]}}
-_BLUE_GREEN = {"rollout": {"steps": [{"weight": "100%", "pause": "2s"}]}}
+_ALL = {"weight": "100%", "pause": "2s"}
+_BLUE_GREEN = {"rollout": {"steps": [_ALL]}}
 
 
 def serves(name: str, **more: Any) -> Spec:  # noqa: ANN401 - whatever the API takes
@@ -219,9 +220,9 @@ CHANGES: Mapping[str, Sequence[Change]] = {
             ends=ORDERED,
         ),
         Change(
-            title="promoted, the old pods kept",
+            title="blue/green, old pods kept",
             kind=Kind.GOOD,
-            spec=serves("good-9", **_rollout(keepPrevious="30m")),
+            spec=serves("good-9", **_rollout(_ALL, keepPrevious="30m")),
             ends=PROMOTED,
         ),
         Change(title="given up, old pods kept", kind=Kind.ORDER, at=SETTLED, then="rollback", ends=ORDERED),
