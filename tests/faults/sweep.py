@@ -27,7 +27,6 @@ _PATTERNS = 3
 _FAULTS_PER_STEP = 3
 _DEATHS_PER_STEP = 1  # a death is everybody's: lives that die at the same time share it
 _NAMESPACES_AT_ONCE = 48
-_PATIENCE_SECONDS = 300  # a step of many lives has two dozen deaths, and each costs a start of the operator
 _FEW = 20  # lives
 _NO_WRITE = "no write #1"  # a step in which the operator need not write; what can break are its watches
 
@@ -129,7 +128,7 @@ async def live(world: World, known: Pattern, planned: Sequence[Sequence[Triple]]
         def done(seen: dict[str, State], expected: State = expected) -> bool:
             return all(seen.get(namespace, {}) == expected for namespace in plans)
 
-        if await world.until(done, patience=_PATIENCE_SECONDS) is None:
+        if await world.until(done) is None:
             for lost in await _note(world, step, plans, expected, found):
                 del plans[lost]
     found.met |= world.proxy.hits

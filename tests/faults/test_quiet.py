@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cluster.controlplane import ControlPlane
 
-_SERVICES, _SECONDS, _PATIENCE = (500, 600, 300) if IS_FULL else (20, 10, 60)
+_SERVICES, _SECONDS = (500, 600) if IS_FULL else (20, 10)
 _NAMESPACE = "quiet"
 
 
@@ -34,7 +34,7 @@ def test_settled_services_are_left_alone(plane: ControlPlane, tmp_path: Path) ->
                 state = found.get(_NAMESPACE, {})
                 return is_settled(state) and sum(name.startswith("ModelService ") for name in state) == _SERVICES
 
-            assert await here.until(all_ready, patience=_PATIENCE), here.words()
+            assert await here.until(all_ready), here.words()
             written, begun = len(here.proxy.writes), time.monotonic()
             await asyncio.sleep(_SECONDS)  # it is the silence that is looked for
             wrote = here.proxy.writes[written:]

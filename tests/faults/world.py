@@ -27,6 +27,8 @@ _WORKERS = 48  # of the operator: so many of its writes can wait for its death a
 _COMPANY_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _QUIET_SECONDS = 1.5
+_PATIENCE_SECONDS = 90  # with an operator that writes nothing
+_LONGEST_SECONDS = 900
 
 
 @dataclass
@@ -38,14 +40,18 @@ class World:
     operator: MortalOperator
     crashes: int = 0
 
-    async def until(
-        self, holds: Callable[[dict[str, State]], bool], *, patience: float = 60
-    ) -> dict[str, State] | None:
-        """Look at all namespaces until something holds and the operator has not written for a while; None: in vain."""
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
+    async def until(self, holds: Callable[[dict[str, State]], bool]) -> dict[str, State] | None:
+        """Look at all namespaces until something holds and the operator has not written for a while.
+
+        None: in vain; it has not written for long, or does not stop. How long all takes is the machine's business.
+        """
+        begun = now = time.monotonic()
+        written, wrote = len(self.proxy.writes), begun
+        while now - wrote < _PATIENCE_SECONDS and now - begun < _LONGEST_SECONDS:
             assert not self.operator.has_ended(), f"the operator has ended: {self.words()}"
-            before = len(self.proxy.writes)
+            now, before = time.monotonic(), len(self.proxy.writes)
+            if before != written:
+                written, wrote = before, now
             found = await states(self.admin)
             if holds(found):
                 await asyncio.sleep(_QUIET_SECONDS)  # what is quiet stays quiet
