@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USER, PASSWORD = "pusher", "s3cr3t-of-the-pusher"
-_HTPASSWD = "pusher:$2y$05$abcdefghijklmnopqrstuulgWbXAFLC8xzNa/frTB1Af.8hd94hX6\n"  # bcrypt, of that password
+HTPASSWD = "pusher:$2y$05$abcdefghijklmnopqrstuulgWbXAFLC8xzNa/frTB1Af.8hd94hX6\n"  # bcrypt, of that password
 _BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 _SERVICE = "tests"
 
@@ -36,22 +36,17 @@ class Registry:
     """The server as its users see it."""
 
     port: int
-    folder: Path
 
     @property
     def host(self) -> str:
         """As in a URI."""
         return f"127.0.0.1:{self.port}"
 
-    def docker(self, password: str = PASSWORD) -> str:
-        """Return docker's configuration for it."""
-        pair = base64.b64encode(f"{USER}:{password}".encode()).decode()
-        return json.dumps({"auths": {f"https://{self.host}/v2/": {"auth": pair}}})
 
-    def blob(self, digest: str) -> Path:
-        """Return the file in which it keeps a blob."""
-        name = digest.removeprefix("sha256:")
-        return self.folder / "docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+def docker(host: str, password: str = PASSWORD) -> str:
+    """Return docker's configuration for a registry."""
+    pair = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    return json.dumps({"auths": {f"https://{host}/v2/": {"auth": pair}}})
 
 
 @contextlib.contextmanager
@@ -70,14 +65,14 @@ def open_registry(
     with subprocess.Popen(command, env={"OTEL_TRACES_EXPORTER": "none"}, **quiet) as server:
         try:
             until(lambda: _answers(port), "the registry is there", patience=PATIENCE_SECONDS)
-            yield Registry(port, folder)
+            yield Registry(port)
         finally:
             server.terminate()
 
 
 def passwords(folder: Path) -> dict[str, Any]:
     """Have the registry ask for the password itself."""
-    (folder / "htpasswd").write_text(_HTPASSWD)
+    (folder / "htpasswd").write_text(HTPASSWD)
     return {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
 
 

@@ -58,7 +58,7 @@ def model(tmp_path: Path) -> Path:
 
 def put(model: Path, uri: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     made = PushOptions(source_mount=model, patience=replace(PATIENCE, what="uploaded"))
-    return push(model, uri, parse_uri(uri), replace(made, **changes))
+    return push(model, uri, replace(made, **changes))
 
 
 def fetched(root: Path, uri: str, ca_file: Path | None = None) -> str:

@@ -18,7 +18,7 @@ from model_server.fetch import Options, fetch, parse_uri, transfer
 from model_server.fetch.patience import Patience
 from model_server.push import Options as PushOptions
 from model_server.push import push
-from server.registry import PASSWORD, Registry, Tokens, open_registry, passwords
+from server.registry import PASSWORD, Registry, Tokens, docker, open_registry, passwords
 from server.support import PATIENCE_SECONDS, ask, mlp_directory
 from spoiler import Fault, Spoiler
 
@@ -59,7 +59,7 @@ def model(tmp_path: Path) -> Path:
 
 def put(model: Path, uri: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
     made = PushOptions(source_mount=model, plain_http=True, patience=replace(PATIENCE, what="uploaded"))
-    return push(model, uri, parse_uri(uri), replace(made, **changes))
+    return push(model, uri, replace(made, **changes))
 
 
 def get(root: Path, uri: str, **changes: Any) -> Path:  # noqa: ANN401
@@ -206,11 +206,11 @@ def test_who_may_not_is_told_so_and_who_may_pushes_and_fetches(
         with pytest.raises(ModelError, match=said) as caught:
             put(model, uri, **secured)
         assert caught.value.reason is Reason.REFUSED
-        monkeypatch.setenv("DOCKER_AUTH_CONFIG", registry.docker("wrong"))
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", docker(registry.host, "wrong"))
         with pytest.raises(ModelError, match=r"is refused to these credentials: .* answers 401") as caught:
             get(tmp_path / "to", uri, **secured)
         assert "wrong" not in caught.value.message
-        monkeypatch.setenv("DOCKER_AUTH_CONFIG", registry.docker())
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", docker(registry.host))
         assert put(model, uri, **secured)["changed"]
         assert content_of(get(tmp_path / "to", uri, **secured)) == content_of(model)
     if way == "token":
@@ -220,13 +220,13 @@ def test_who_may_not_is_told_so_and_who_may_pushes_and_fetches(
 def test_credentials_are_in_docker_s_file_too_and_what_is_no_such_file_is_not_repeated(
     site: Site, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    docker = tmp_path / "docker"
-    docker.mkdir()
-    monkeypatch.setenv("DOCKER_CONFIG", str(docker))
+    home = tmp_path / "docker"
+    home.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(home))
     folder = tmp_path / "registry"
     folder.mkdir()
     with open_registry(folder, site.ca_file.parent, passwords(folder)) as registry:
-        (docker / "config.json").write_text(registry.docker())
+        (home / "config.json").write_text(docker(registry.host))
         assert put(model, f"oci://{registry.host}/m:1", plain_http=False, ca_file=site.ca_file)["changed"]
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", f'{{"auths": "{PASSWORD}"}}')
     with pytest.raises(ModelError, match="DOCKER_AUTH_CONFIG is not a configuration of docker") as caught:

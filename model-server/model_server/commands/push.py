@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Bring the model there, print what to serve."""
-    from model_server.fetch import parse_uri  # noqa: PLC0415  # each command imports its own
-    from model_server.push import Options, push  # noqa: PLC0415
+    from model_server.push import Options, push  # noqa: PLC0415  # each command imports its own
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     told = push(
         options.directory,
         options.uri,
-        parse_uri(options.uri),
         Options(
             force=options.force,
             ca_file=options.ca_file,

@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING
 
 from model_server.artefact.digest import content_of
 from model_server.errors import ModelError, Reason
-from model_server.fetch.source import Artefact, Bucket, Claim, Local, Remote
+from model_server.fetch.source import Artefact, Bucket, Claim, Local, Remote, parse_uri
 from model_server.push.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model_server.fetch.source import Source
-
 __all__ = ["Options", "push"]
 
 
-def push(directory: Path, uri: str, target: Source, options: Options) -> dict[str, object]:
+def push(directory: Path, uri: str, options: Options) -> dict[str, object]:
     """Bring the directory there; return the URI and the digest that a ModelService serves it by."""
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory; name the model directory to push.")
     content = content_of(directory)  # refuses what no digest covers
-    uri, changed = _put(directory, content.digest, uri, target, options)
+    uri, changed = _put(directory, content.digest, uri, options)
     return {
         "uri": uri,
         "digest": content.digest,
@@ -32,9 +30,9 @@ def push(directory: Path, uri: str, target: Source, options: Options) -> dict[st
     }
 
 
-def _put(directory: Path, digest: str, uri: str, target: Source, options: Options) -> tuple[str, bool]:
+def _put(directory: Path, digest: str, uri: str, options: Options) -> tuple[str, bool]:
     """Import what the target needs alone: botocore takes a moment."""
-    match target:
+    match target := parse_uri(uri):
         case Local() | Claim():
             from model_server.push.directory import put_directory  # noqa: PLC0415
 

@@ -8,7 +8,6 @@ import pytest
 
 from model_server.artefact.digest import content_of
 from model_server.errors import ModelError
-from model_server.fetch import parse_uri
 from model_server.push import Options, push
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def put(model: Path, uri: str, mount: Path, *, force: bool = False) -> dict[str, Any]:
-    return push(model, uri, parse_uri(uri), Options(source_mount=mount, force=force))
+    return push(model, uri, Options(source_mount=mount, force=force))
 
 
 def test_a_claim_that_is_mounted_gets_the_files(model: Path, tmp_path: Path) -> None:
