@@ -1,4 +1,4 @@
-"""Models from an S3 store: everything that may go wrong with one on its way, and a cache that spares the way."""
+"""Models from an S3 store, and from a registry: what may go wrong on their way, and a cache that spares the way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import spoiler
 from cluster import binaries
 from e2e import client as clients
+from server.registry import HTPASSWD, PASSWORD, docker
 from waiting import until
 
 if TYPE_CHECKING:
@@ -210,3 +211,54 @@ def test_a_second_service_starts_from_the_cache_without_another_download(
     (pod,) = second.pods()
     with pytest.raises(AssertionError, match="Read-only file system"):
         kubectl("exec", pod, "--container=server", "--", "touch", "/mnt/cache/models/x")
+
+
+# -- a registry
+
+REGISTRY = "registry:5000"
+
+
+@pytest.fixture(scope="module")
+def artefact(kubectl: Kubectl, client: Client, perceptron: Model) -> str:
+    """The perceptron in a registry that asks for a password; how it is named there."""
+    del perceptron
+    program, config = f"{clients.MODELS}/registry", f"{clients.MODELS}/registry.yaml"
+    kubectl("cp", binaries.path("registry"), f"{clients.NAME}:{program}")
+    settings = {
+        "version": "0.1",
+        "storage": {"filesystem": {"rootdirectory": "/blobs"}},
+        "http": {"addr": ":5000", "secret": "tests"},
+        "auth": {"htpasswd": {"realm": "tests", "path": f"{clients.MODELS}/htpasswd"}},
+    }
+    for file, content in ((config, json.dumps(settings)), (f"{clients.MODELS}/htpasswd", HTPASSWD)):
+        client.run("sh", "-c", f"cat > {file}", given=content)
+    volumes = {"models": {"persistentVolumeClaim": {"claimName": "models"}}, "blobs": {"emptyDir": {}}}
+    pod = clients.pod("registry", [program, "serve", config], volumes)
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "registry"}}
+    kubectl.apply(service | {"spec": {"selector": {"app": "registry"}, "ports": [{"port": 5000}]}}, pod)
+    push = ["python3", "-m", "model_server", "push", f"{clients.MODELS}/nlp-model", f"oci://{REGISTRY}/team/nlp:1"]
+    variables = [f"DOCKER_AUTH_CONFIG={docker(REGISTRY)}", "OCI_PLAIN_HTTP=true"]
+    told = until(lambda: client.run("env", *variables, *push), "the registry takes the model", patience=120)
+    return str(json.loads(told)["uri"])
+
+
+def test_an_artefact_comes_from_a_registry_that_knows_the_secret_s_password(
+    services: Callable[[str], ModelService], artefact: str, perceptron: Model, client: Client, kubectl: Kubectl
+) -> None:
+    def secret(password: str) -> Object:
+        data = {".dockerconfigjson": docker(REGISTRY, password)}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"}, "stringData": data} | {
+            "type": "kubernetes.io/dockerconfigjson"
+        }
+
+    kubectl.apply(secret("wrong"))
+    service = services("artefact")
+    plain = {"name": "fetch", "env": [{"name": "OCI_PLAIN_HTTP", "value": "true"}]}
+    service.apply(
+        model={"uri": artefact, "digest": perceptron.digest, "credentialsSecretRef": {"name": "pull"}},
+        podTemplate={"spec": {"initContainers": [plain]}},
+    )
+    says(service, "FetchFailed", "is refused to these credentials", f"{REGISTRY} answers 401")
+    kubectl.apply(secret(PASSWORD))
+    service.until_ready(1)
+    assert client.infer("artefact", perceptron.inputs)[0] == pytest.approx(perceptron.outputs[0], abs=1e-5)
