@@ -175,6 +175,10 @@ images: ## Build both images into .images, unless nothing changed.
 demo: $(VENV)/.dev ## Train, serve and ask a model on a cluster of its own.
 	@$(BIN)/python tools/demo
 
+.PHONY: lifecycle
+lifecycle: $(VENV)/.test ## Live through examples/lifecycle on a cluster of its own, which is gone afterwards; minutes.
+	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python -m e2e.lifecycle
+
 .PHONY: demo-down
 demo-down: ## End the demo's cluster and remove its state.
 	@$(PYTHON) tools/cluster down --name demo

@@ -131,7 +131,7 @@ class Operator:
             assert leaders, f"the lease is held by {holders}"
             return leaders[0]
 
-        return until(ready, "the operator is ready", details=self._log)
+        return until(ready, "the operator is ready", patience=180, details=self._log)
 
     def pods(self) -> list[Object]:
         """Return its pods, also those on their way out."""
