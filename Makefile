@@ -153,6 +153,10 @@ bench-server: $(VENV)/.test ## Our model server beside six others; the first tim
 	@$(PYTHON) tools/cluster build vegeta
 	@$(BIN)/python bench/server
 
+.PHONY: bench-optimize
+bench-optimize: $(VENV)/.test ## MiniLM beside eager torch and sentence-transformers; digits pruned and in INT8.
+	@PYTHONPATH=$(PYTHONPATH):bench/server $(BIN)/python bench/optimize $(ARGS)
+
 .PHONY: bench-alerts
 bench-alerts: $(VENV)/.test tools ## How soon alerts come and go, how exact budgets are, and whether dashboards show all.
 	@PYTHONPATH=$(PYTHONPATH):tests $(BIN)/python bench/alerts $(ARGS)
