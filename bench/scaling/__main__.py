@@ -5,7 +5,8 @@
 Each trace is replayed (modelservice_operator/scaling/simulator) under Builtin as it is shipped; under HPA on in-flight
 requests, HPA on CPU, KEDA and KPA with their documented defaults, and with the best setting of a grid, one for all
 traces; under the fewest fixed replicas; and under an oracle. The folder has public traces in CSV files (default:
-MODELSERVICE_TRACES); without one only generated traces are replayed. No number depends on the machine.
+MODELSERVICE_TRACES); without one only generated traces are replayed, and one more of them. No number depends on the
+machine.
 
 Progress goes to stderr. On stdout there is a row for each trace, and in the last line one JSON object:
 `replica_hours_vs_default_peers` is Builtin's replica-hours beside the cheapest peer at its defaults that attains the
@@ -36,6 +37,7 @@ JOBS = [BUILTIN, *contest.settings(), "oracle", "fixed"]
 def main(options: argparse.Namespace) -> dict[str, Any]:
     """Replay everything and return the numbers."""
     CASES.extend(all_cases.cases(options.traces, options.objective))
+    _say(f"traces: {', '.join(each.trace.name for each in CASES)}")
     jobs = [(job, case) for case in range(len(CASES)) for job in range(len(JOBS))]
     with Pool() as pool:
         found = dict(zip(jobs, _told(pool.imap(_played, jobs), len(jobs)), strict=True))

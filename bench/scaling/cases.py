@@ -43,7 +43,7 @@ class Case:
 def cases(folder: Path | None, factor: float = OBJECTIVE_FACTOR) -> list[Case]:
     """Return those of a folder of public traces, and those that are generated."""
     found = [*public(folder)] if folder else []
-    return [_case(trace, loads, factor) for trace, loads in (*found, *_generated())]
+    return [_case(trace, loads, factor) for trace, loads in (*found, *_generated(alone=not found))]
 
 
 def public(folder: Path) -> Iterator[tuple[Trace, Sequence[float]]]:
@@ -68,13 +68,15 @@ def _beside(name: str, times: dict[str, list[float]]) -> list[float]:
     return next((found for each, found in times.items() if each.startswith(service)), next(iter(times.values())))
 
 
-def _generated() -> Iterator[tuple[Trace, Sequence[float]]]:
+def _generated(*, alone: bool) -> Iterator[tuple[Trace, Sequence[float]]]:
     def works(mean: float) -> Callable[[Random], float]:
         return lambda random: random.gammavariate(2, mean / 2)
 
     yield traces.generated("week", days=7, mean=0.25, works=works(60), seed=1), SMALL_LOADS
     yield traces.generated("bursts", days=1, mean=1.0, works=works(16), bursts=12, burst_factor=4, seed=2), SMALL_LOADS
     yield traces.generated("llm", days=1, mean=1.2, works=works(16), bursts=4, burst_seconds=1200, seed=3), LLM_LOADS
+    if alone:
+        yield traces.generated("few", days=2, mean=0.2, works=works(20), bursts=6, seed=4), LLM_LOADS
 
 
 def _case(trace: Trace, loads: Sequence[float], factor: float) -> Case:

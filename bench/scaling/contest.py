@@ -11,14 +11,12 @@ from modelservice_operator.scaling.simulator import hpa, kpa
 from modelservice_operator.scaling.simulator.autoscalers import Builtin, Fixed
 from modelservice_operator.scaling.simulator.oracle import oracle
 from modelservice_operator.scaling.simulator.replay import replay
+from modelservice_operator.scaling.simulator.service import ATTAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from modelservice_operator.scaling.simulator.service import Autoscaler, Service
-
-ATTAINED: Final = 0.95
-"""So many of the requests must be within the objective."""
 
 Make: TypeAlias = "Callable[[Service], Autoscaler]"
 

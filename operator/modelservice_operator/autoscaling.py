@@ -6,19 +6,21 @@ Nothing of it is kept elsewhere: who has just begun to decide holds replicas unt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from modelservice_operator import names
 from modelservice_operator.api.reasons import ConditionType, Reason
-from modelservice_operator.api.types import ScalingEngine
+from modelservice_operator.api.types import ObjectiveName, ScalingEngine
 from modelservice_operator.engine.store import Key
 from modelservice_operator.monitoring.exposition import Snapshot
-from modelservice_operator.monitoring.readings import increase
+from modelservice_operator.monitoring.readings import Counted, increase
 from modelservice_operator.monitoring.targets import targets
 from modelservice_operator.rollout.gates import SATURATION, number
-from modelservice_operator.scaling import TARGET_SHARE, Memory, Policy, Rule, Sample, Schedule, decide
+from modelservice_operator.scaling import TARGET_SHARE, Learnt, Memory, Policy, Promise, Rule, Sample, Schedule, decide
+from modelservice_operator.scaling.learning import LEAST, MOST
 from modelservice_operator.slo.metrics import metrics_of
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def policy_of(seen: Seen) -> Policy | None:
         return None
     return Policy(
         target=target,
+        promise=_promise(seen) if spec.inflight_per_replica is None else None,
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,
         schedules=tuple(
@@ -61,6 +64,21 @@ def _target(seen: Seen) -> float | None:
         return float(spec.inflight_per_replica)
     measured = number(stable.measured.get(SATURATION, "")) if stable is not None else None
     return TARGET_SHARE * float(measured) if measured is not None and measured > 0 else None
+
+
+def _promise(seen: Seen) -> Promise | None:
+    """Return what is promised of the latency."""
+    slo = seen.spec.slo if seen.spec is not None else None
+    for each in slo.objectives if slo is not None else ():
+        if each.name is ObjectiveName.LATENCY and each.threshold is not None:
+            return Promise(each.threshold.seconds, 1 - float(each.target.share))
+    return None
+
+
+def _learnt_before(seen: Seen) -> Learnt:
+    """Return what status says was learnt: another leader, or the same one started anew, goes on from there."""
+    share = number(((seen.service.get("status") or {}).get("autoscaling") or {}).get("share", ""))
+    return Learnt(max(LEAST, min(MOST, float(share)))) if share is not None else Learnt()
 
 
 def writer_of_replicas(service: Body) -> str:
@@ -156,7 +174,7 @@ class Autoscaling:
         if key in self._followed:
             self._followed[key].fleet = fleet
         else:
-            self._followed[key] = _Followed(fleet)
+            self._followed[key] = _Followed(fleet, Memory(learnt=_learnt_before(seen)))
         self._readings.watch(key, found, partial(self._take, key))
 
     def forget(self, key: Key) -> None:
@@ -178,6 +196,8 @@ class Autoscaling:
             "message": decision.message,
             "decidedTime": now,
         }
+        if followed.fleet.policy.promise is not None:
+            followed.written["share"] = f"{followed.memory.learnt.share:.2f}"
         if decision.rule is Rule.SPARE:
             followed.memory = followed.memory.lowering(self._clock().timestamp())
 
@@ -239,14 +259,16 @@ def sample_of(fleet: Fleet, look: Look, last: Mapping[str, Snapshot], now: float
     told = {pod.name: each for pod, each in look if pod.name in ready and isinstance(each, Snapshot)}
     inflight = [each.inflight for each in told.values() if each.inflight is not None]
     is_first = not last or not fleet.counts_requests
-    answered = sum(increase(last.get(name), each).requests for name, each in told.items())
+    news = sum((increase(last.get(name), each) for name, each in told.items()), Counted())
+    in_time = news.latency.get(fleet.policy.promise.seconds) if fleet.policy.promise is not None else None
     return Sample(
         time=now,
         inflight=sum(inflight),
         told=len(inflight),
         ready=len(ready),
         starting=fleet.starting,
-        answered=None if is_first else answered,
+        answered=None if is_first else news.requests,
+        late=None if is_first or in_time is None else news.latency[math.inf] - in_time,
     )
 
 

@@ -180,6 +180,9 @@ class Scaled(Block):
     decided_time: str
     """When it was decided."""
 
+    share: str = ""
+    """Of the saturation concurrency, what was meant to be used; learnt from how spec.slo's latency was kept."""
+
 
 class ModelServiceStatus(Block):
     """What is: written by the operator, never by users."""

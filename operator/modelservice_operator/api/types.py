@@ -786,7 +786,7 @@ class Autoscaling(Block):
 
     inflight_per_replica: Annotated[int, _whole(1, 2**31 - 1)] | None = None
     """Requests without an answer that a replica is to have. Default: 0.7 of the saturation concurrency that the
-    evaluation measured."""
+    evaluation measured; with a latency in spec.slo Builtin learns which share."""
 
     scale_down_delay: Annotated[Duration, between("0s", "24h")] = Duration.parse("1m")
     """For how long fewer must have been enough."""

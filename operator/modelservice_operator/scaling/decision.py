@@ -9,7 +9,7 @@ along next time. A new memory (a restart, another leader) holds replicas until i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -76,17 +76,25 @@ class _Seen:
         return self.memory.looks[-1]
 
     @property
+    def target(self) -> float:
+        """So many requests are meant for each replica now."""
+        return target(self.policy, self.memory)
+
+    @property
     def pods(self) -> str:
         """Say what was seen."""
         last = self.last.sample
         told = f"{last.told} of {last.ready} ready pods" if last.told < last.ready else _count(last.told, "ready pod")
         starting = f" and {last.starting} that start" if last.starting else ""
-        return (
-            f"{told}{starting}, {last.inflight:.4g} requests in flight, {self.policy.target:.4g} meant for each replica"
-        )
+        return f"{told}{starting}, {last.inflight:.4g} requests in flight, {self.target:.4g} meant for each replica"
 
 
 _Spoken: TypeAlias = "tuple[int, Rule, str] | None"
+
+
+def target(policy: Policy, memory: Memory) -> float:
+    """Return how many requests are meant for each replica: as the policy says, or as was learnt."""
+    return policy.target if policy.promise is None else memory.learnt.share * policy.saturation
 
 
 def decide(policy: Policy, memory: Memory, sample: Sample | None, now: float, current: int) -> Decision:
@@ -95,7 +103,7 @@ def decide(policy: Policy, memory: Memory, sample: Sample | None, now: float, cu
     if blind is None and sample is not None:
         memory = _seeing(policy, memory, sample, current)
     elif blind is not None and blind[0] is Rule.CLOCK:
-        memory = Memory()
+        memory = Memory(learnt=memory.learnt)
     memory = memory.at(now)
     seen = _Seen(policy, policy.bounds(now), memory, now, current, blind)
     replicas, rule, message = next(spoken for each in RULES if (spoken := each(seen)) is not None)
@@ -148,25 +156,21 @@ def learns_first(seen: _Seen) -> _Spoken:
 def answers_a_surge(seen: _Seen) -> _Spoken:
     """A short window is believed when it asks for much more than there is."""
     needed = demand(seen.policy, seen.memory.looks, seen.policy.panic_window)
-    if needed < max(seen.policy.panic_factor * seen.current * seen.policy.target, _of_stable_window(seen)):
+    if needed < max(seen.policy.panic_factor * seen.current * seen.target, seen.last.needed):
         return None
     return _raised(seen, Rule.SURGE, needed, seen.policy.panic_window)
 
 
 def follows_the_load(seen: _Seen) -> _Spoken:
     """A little too much is what the rest of each replica is for."""
-    needed = _of_stable_window(seen)
-    if needed <= (1 + seen.policy.tolerance) * seen.current * seen.policy.target:
+    needed = seen.last.needed
+    if needed <= (1 + seen.policy.tolerance) * seen.current * seen.target:
         return None
     return _raised(seen, Rule.LOAD, needed, seen.policy.stable_window)
 
 
-def _of_stable_window(seen: _Seen) -> float:
-    return demand(seen.policy, seen.memory.looks, seen.policy.stable_window)
-
-
 def _raised(seen: _Seen, rule: Rule, needed: float, window: float) -> _Spoken:
-    wanted = math.ceil(needed / seen.policy.target)
+    wanted = math.ceil(needed / seen.target)
     asks = f"{seen.pods}: over {window:g}s that asks for {_count(wanted, 'replica')}"
     if seen.current == seen.bounds.max_replicas:
         return seen.current, Rule.LIMITED, f"{asks}, and no more than {seen.current} may be."
@@ -254,9 +258,13 @@ def _seeing(policy: Policy, memory: Memory, sample: Sample, current: int) -> Mem
     """Remember a sample with what it asks for; one that was seen before, or is older, adds nothing."""
     if memory.looks and sample.time <= memory.looks[-1].sample.time:
         return memory
+    before = memory.looks[-1].sample.time if memory.looks else sample.time
     memory = memory.seeing(Look(sample, current), policy)
-    wanted = math.ceil(demand(policy, memory.looks, policy.stable_window) / policy.target)
-    return memory.asking(max(wanted, current) if sample.told < sample.ready else wanted)
+    if policy.promise is not None and sample.told == sample.ready:
+        memory = replace(memory, learnt=memory.learnt.after(sample, sample.time - before, policy.promise))
+    needed = demand(policy, memory.looks, policy.stable_window)
+    wanted = math.ceil(needed / target(policy, memory))
+    return memory.asking(max(wanted, current) if sample.told < sample.ready else wanted, needed)
 
 
 def _count(number: int, what: str) -> str:

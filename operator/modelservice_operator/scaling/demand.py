@@ -1,8 +1,9 @@
-"""How many requests would be worked on at a time if none had to wait.
+"""How many requests would be worked on at a time if none had to wait, and if those that wait now were worked off soon.
 
 As long as no pod is full, that is what is in flight (Little's law: arrivals a second, times seconds to work on each).
 Once they are full a queue grows, and its length says how long it has grown, not how many replicas are missing: who
-scales by it asks for more and more while the pods load that will be enough. Then arrivals are told from answers.
+scales by it asks for more and more while the pods load that will be enough. Then arrivals are told from answers, and
+the queue counts for no more than what works it off in five minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from modelservice_operator.scaling.memory import Look, Sample
     from modelservice_operator.scaling.policy import Policy
 
-_MOST: Final = 2.0
+_SOON: Final = 300.0
+"""In so many seconds a queue is to be worked off."""
+_MOST: Final = 2.5
 """So many times what pods work on is the most that may be concluded from them: few answers are a weak witness."""
 
 
@@ -32,8 +35,11 @@ def demand(policy: Policy, looks: Sequence[Look], window: float) -> float:
     answered = _answered(seen, before)
     if not answered:
         return worked + queued
-    arrived = answered + seen[-1].inflight - (before or seen[0]).inflight
-    return min(_MOST * worked, worked * max(0.0, arrived) / answered)
+    begin = before or seen[0]
+    arrived = answered + seen[-1].inflight - begin.inflight
+    work = worked * (seen[-1].time - begin.time) / answered  # seconds, by Little's law
+    needed = worked * max(0.0, arrived) / answered + queued * work / _SOON
+    return min(worked + queued, _MOST * worked, needed)
 
 
 def is_known(policy: Policy, looks: Sequence[Look]) -> bool:

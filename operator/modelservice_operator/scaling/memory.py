@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from modelservice_operator.scaling.learning import Learnt
 
 if TYPE_CHECKING:
     from modelservice_operator.scaling.policy import Policy
@@ -25,6 +27,8 @@ class Sample:
     """How many are there but load still, or wait for a node."""
     answered: float | None = None
     """How many requests they have answered since the sample before; None: not known."""
+    late: float | None = None
+    """How many of those took longer than is promised; None: nothing is, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Look:
 
     sample: Sample
     wanted: int
+    needed: float = 0.0
+    """Requests, by the stable window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Memory:
     """Without a gap that is too long, the oldest first."""
     lowered: float | None = None
     """When replicas were taken away last."""
+    learnt: Learnt = field(default_factory=Learnt)
+    """Also after a look at which all else began anew."""
 
     def at(self, now: float) -> Memory:
         """Return it after a decision in which nothing new was seen."""
@@ -59,9 +67,11 @@ class Memory:
         older = sum(each.sample.time <= since for each in looks)
         return replace(self, looks=(*looks[max(0, older - 1) :], look))
 
-    def asking(self, wanted: int) -> Memory:
+    def asking(self, wanted: int, needed: float | None = None) -> Memory:
         """Return it with what the last look asks for."""
-        return replace(self, looks=(*self.looks[:-1], replace(self.looks[-1], wanted=wanted)))
+        last = self.looks[-1]
+        look = Look(last.sample, wanted, last.needed if needed is None else needed)
+        return replace(self, looks=(*self.looks[:-1], look))
 
     def lowering(self, now: float) -> Memory:
         """Return it after replicas were taken away."""

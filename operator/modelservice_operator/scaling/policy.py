@@ -8,7 +8,16 @@ from typing import Final
 from modelservice_operator.scaling.schedule import Schedule, in_force
 
 TARGET_SHARE: Final = 0.7
-"""The part of a replica's saturation concurrency that is meant to be used; the rest is for bursts."""
+"""The part of a replica's saturation concurrency that is meant to be used as long as nothing better is known; the rest
+is for bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Of the answers no more than a share takes longer than these seconds."""
+
+    seconds: float
+    late: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,8 @@ class Policy:
 
     target: float
     """So many requests, worked on or queued, are meant for each replica."""
+    promise: Promise | None = None
+    """How full replicas may be is learnt from how it is kept; None: the target stays."""
     min_replicas: int = 1
     max_replicas: int = 1
     schedules: tuple[Schedule, ...] = ()
@@ -44,8 +55,8 @@ class Policy:
     """From one step down to the next."""
     stable_window: float = 120.0
     panic_window: float = 15.0
-    panic_factor: float = 2.0
-    """The short window counts when it asks for so many times the replicas."""
+    panic_factor: float = 1.5
+    """The short window counts when it asks for so many times the replicas: at a target of 0.7 they are full then."""
     tolerance: float = 0.1
     """By so much of itself the target may be passed before replicas are added."""
     patience: float = 30.0

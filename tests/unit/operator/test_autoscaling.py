@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from modelservice_operator.api.types import Autoscaling as Spec
-from modelservice_operator.autoscaling import Autoscaling, policy_of, writer_of_replicas
+from modelservice_operator.autoscaling import Autoscaling, Fleet, policy_of, sample_of, writer_of_replicas
 from modelservice_operator.monitoring.exposition import Snapshot
+from modelservice_operator.monitoring.readings import Pod
 from modelservice_operator.observe import NOTHING_AROUND, Around, Seen, observe, read
-from modelservice_operator.scaling import Policy
+from modelservice_operator.scaling import Policy, Promise
 from unit.operator.makers import (
     CONFIG,
     Body,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from modelservice_operator.engine.store import Key
-    from modelservice_operator.monitoring.readings import Outcome, Pod
+    from modelservice_operator.monitoring.readings import Outcome
     from modelservice_operator.monitoring.targets import Target
     from modelservice_operator.readings import Look
 
@@ -128,6 +131,54 @@ def test_the_target_is_given_or_what_the_stable_revision_s_evaluation_measured()
     assert policy_of(seen) is None
     assert scaled.condition(seen) == ("False", "TargetUnknown")
     assert scaled.pods.take is None
+
+
+PROMISED: Body = {"objectives": [{"name": "latency", "target": "95%", "threshold": "250ms"}]}
+
+
+def measuring() -> Body:
+    found = line(promoted(template=TEMPLATE))
+    found["metadata"]["annotations"]["modelservice.dev/measured"] = '{"saturation_concurrency": "20"}'
+    return found
+
+
+def test_what_slo_promises_of_the_latency_is_what_the_target_is_learnt_from_unless_it_is_given() -> None:
+    found = policy_of(saw(lines=(measuring(),), autoscaling={"maxReplicas": 4}, slo=PROMISED))
+    given = policy_of(saw(slo=PROMISED))
+    assert found is not None
+    assert found.promise is not None
+    assert (found.promise.seconds, found.promise.late) == (0.25, pytest.approx(0.05))
+    assert given is not None
+    assert given.promise is None
+
+
+def test_late_is_what_the_histogram_has_above_the_threshold_since_the_look_before() -> None:
+    policy = Policy(14, Promise(0.25, 0.05))
+    fleet = Fleet(policy, 1, ready=frozenset("a"), asked=frozenset("a"))
+    before = Snapshot(100, latency={0.1: 80, 0.25: 90, math.inf: 100}, inflight=3)
+    after = Snapshot(150, latency={0.1: 120, 0.25: 130, math.inf: 150}, inflight=3)
+    look = [(Pod("a", "m-1", ""), after)]
+    assert (sample_of(fleet, look, {"a": before}, 0.0).answered, sample_of(fleet, look, {"a": before}, 0.0).late) == (
+        50,
+        10,
+    )
+    assert sample_of(fleet, look, {}, 0.0).late is None, "nobody knows since when they count"
+    other = replace(fleet, policy=replace(policy, promise=Promise(0.3, 0.05)))
+    assert sample_of(other, look, {"a": before}, 0.0).late is None, "no such bound"
+
+
+def test_who_begins_to_decide_goes_on_with_what_was_learnt_and_a_change_tells_it() -> None:
+    scaled = Scaled()
+    known: Body = {"replicas": 9, "rule": "Load", "message": "x", "decidedTime": "", "share": "1.20"}
+    spec: Body = {"lines": (measuring(),), "autoscaling": {"maxReplicas": 8}, "slo": PROMISED, "replicas": 9}
+    seen = scaled.see(status={"autoscaling": known}, **spec)
+    scaled.look(a=8, b=8)
+    decision = scaled.autoscaling.change(seen)
+    assert decision is not None
+    scaled.autoscaling.changed(seen, decision, "")
+    written = scaled.autoscaling.written(seen)
+    assert written is not None
+    assert written["share"] == "1.20"
 
 
 def test_replicas_follow_the_load_and_only_a_change_wakes_the_service() -> None:

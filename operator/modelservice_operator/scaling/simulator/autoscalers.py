@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from modelservice_operator.scaling.decision import decide
 from modelservice_operator.scaling.memory import Memory, Sample
-from modelservice_operator.scaling.policy import TARGET_SHARE, Policy
+from modelservice_operator.scaling.policy import TARGET_SHARE, Policy, Promise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,21 +23,23 @@ class Builtin:
     policy: Policy
     memory: Memory = field(default_factory=Memory)
     answered: int = 0
+    late: int = 0
     every: float = 5.0
     """The operator looks so often."""
 
     @classmethod
     def shipped(cls, service: Service) -> Builtin:
-        """Return it as a service gets it that says nothing but its bounds."""
+        """Return it as a service gets it that says nothing but its bounds and what it promises."""
         target = TARGET_SHARE * service.concurrency
-        return cls(Policy(target, min_replicas=service.min_replicas, max_replicas=service.max_replicas))
+        promise = Promise(service.objective, 1 - service.attained)
+        return cls(Policy(target, promise, min_replicas=service.min_replicas, max_replicas=service.max_replicas))
 
     def __call__(self, signal: Signal) -> int:
         """Decide as the operator does."""
-        answered = signal.answered - self.answered
-        sample = Sample(signal.time, signal.inflight, signal.ready, signal.ready, signal.starting, answered)
+        answered, late = signal.answered - self.answered, signal.late - self.late
+        sample = Sample(signal.time, signal.inflight, signal.ready, signal.ready, signal.starting, answered, late)
         decision = decide(self.policy, self.memory, sample, signal.time, signal.asked)
-        self.memory, self.answered = decision.memory, signal.answered
+        self.memory, self.answered, self.late = decision.memory, signal.answered, signal.late
         return decision.replicas
 
 

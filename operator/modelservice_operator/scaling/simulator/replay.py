@@ -39,14 +39,14 @@ class _Replay:
         self.trace, self.service, self.autoscaler, self.random = trace, service, autoscaler, random
         self.result = Result(requests=len(trace.arrivals))
         self.begin, self.end = trace.arrivals[0], trace.arrivals[-1]
-        self.events: list[tuple[float, int, str, _Replica | None]] = []
+        self.events: list[tuple[float, int, str, _Replica | None, float]] = []
         self.number = count()
         self.ready: list[_Replica] = []
         self.loading: list[_Replica] = []
         self.leaving = 0
         self.unplaced = 0
         self.asked = 0
-        self.inflight = self.busy = self.answered = 0
+        self.inflight = self.busy = self.answered = self.late = 0
         self.inflight_seconds = self.busy_seconds = self.since = 0.0
 
     def run(self, replicas: int) -> Result:
@@ -65,16 +65,16 @@ class _Replay:
             self._next()
         return self.result
 
-    def _at(self, time: float, kind: str, replica: _Replica | None) -> None:
-        heappush(self.events, (time, next(self.number), kind, replica))
+    def _at(self, time: float, kind: str, replica: _Replica | None, arrived: float = 0.0) -> None:
+        heappush(self.events, (time, next(self.number), kind, replica, arrived))
 
     def _next(self) -> None:
-        time, _, kind, replica = heappop(self.events)
+        time, _, kind, replica, arrived = heappop(self.events)
         if replica is None:
             if time < self.end:
                 self._look(time)
         elif kind == "answer":
-            self._answer(time, replica)
+            self._answer(time, replica, arrived)
         elif replica in self.loading:  # and not taken away meanwhile
             self.loading.remove(replica)
             replica.is_ready = True
@@ -107,15 +107,16 @@ class _Replay:
             self.busy += 1
         if time + work - arrived <= self.service.objective:
             self.result.within += 1
-        self._at(time + work, "answer", replica)
+        self._at(time + work, "answer", replica, arrived)
 
-    def _answer(self, time: float, replica: _Replica) -> None:
+    def _answer(self, time: float, replica: _Replica, came: float) -> None:
         self._pass(time)
         replica.running -= 1
         if not replica.is_leaving:
             self.inflight -= 1
             self.busy -= 1
             self.answered += 1
+            self.late += time - came > self.service.objective
         while replica.queue:
             arrived, work = replica.queue.popleft()
             if time - arrived <= self.service.timeout:
@@ -124,6 +125,7 @@ class _Replay:
             if not replica.is_leaving:  # it is told that it came too late
                 self.inflight -= 1
                 self.answered += 1
+                self.late += 1
         if replica.is_leaving and not replica.running:
             self.leaving -= 1
             self.result.replica_seconds += max(0.0, min(time, self.end) - replica.created)
@@ -143,6 +145,7 @@ class _Replay:
             self.inflight_seconds,
             self.busy_seconds,
             self.answered,
+            self.late,
         )
         wanted = max(self.service.min_replicas, min(self.service.max_replicas, self.autoscaler(signal)))
         if wanted != self.asked:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+ATTAINED: Final = 0.95
+"""For so many of the requests the objective is promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Service:
     """So many may wait for one replica; the next is refused."""
     timeout: float = float("inf")
     """Who has waited for so long has gone."""
+    attained: float = ATTAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Signal:
     busy_seconds: float
     answered: int
     """By ready replicas, since the beginning."""
+    late: int
+    """Those of them that were not within the objective."""
 
 
 class Autoscaler(Protocol):
