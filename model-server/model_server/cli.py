@@ -7,6 +7,7 @@ line. torch is imported by those commands alone that compute.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import math
@@ -113,23 +114,26 @@ def _drain_timeout(options: argparse.Namespace) -> float:
 
 def _fetch(options: argparse.Namespace) -> int:
     from model_server.artefact.digest import parse_digest  # noqa: PLC0415  # each command imports its own
+    from model_server.artefact.signature import keys_in_files  # noqa: PLC0415
     from model_server.fetch import Options, fetch, parse_uri  # noqa: PLC0415
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
-    content = fetch(
-        parse_uri(options.uri),
-        Options(
-            directory=options.directory,
-            pin=parse_digest(options.digest) if options.digest else None,
-            ca_file=options.ca_file,
-            source_mount=options.source_mount,
-            max_bytes=options.max_bytes,
-            cache=options.cache,
-            trusted_keys=options.trusted_keys,
-            plain_http=options.plain_http,
-        ),
-    )
+    given = os.environ.get("MODEL_TRUSTED_KEYS")
+    with keys_in_files(given) if given else contextlib.nullcontext(options.trusted_keys) as trusted_keys:
+        content = fetch(
+            parse_uri(options.uri),
+            Options(
+                directory=options.directory,
+                pin=parse_digest(options.digest) if options.digest else None,
+                ca_file=options.ca_file,
+                source_mount=options.source_mount,
+                max_bytes=options.max_bytes,
+                cache=options.cache,
+                trusted_keys=trusted_keys,
+                plain_http=options.plain_http,
+            ),
+        )
     facts = {"digest": content.digest, "files": content.files, "bytes": content.size_bytes}
     report.write(options.report, facts)
     print(json.dumps(facts))
@@ -304,7 +308,8 @@ def _add_trusted_keys(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trusted-keys",
         type=Path,
-        help="refuse what is not signed with a private key of the public ones (PEM) in this directory",
+        help="refuse what is not signed with a private key of the public ones (PEM) in this directory; fetch prefers "
+        "those in MODEL_TRUSTED_KEYS, a JSON object of them by name",
     )
 
 

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     """Why a program ended, in the words that the operator repeats in its conditions."""
 
     DIGEST_MISMATCH = "DigestMismatch"
+    NOT_TRUSTED = "NotTrusted"
     UNREACHABLE = "Unreachable"
     NOT_FOUND = "NotFound"
     CONFIG_MISSING = "ConfigMissing"
@@ -37,7 +38,10 @@ class NeedsNativeError(ModelError):
     """The artefact is not data alone, or cannot be shown to be."""
 
     def __init__(self, shown: str, why: str) -> None:
-        remedy = "Where you trust its maker, spec.model.trust: Native (serve --trust Native) lets torch run it."
+        remedy = (
+            "Where you trust its maker, spec.model.trust: Native (serve --trust Native) lets torch run it; Signed does "
+            "so, too, if a trusted key has signed it."
+        )
         super().__init__(Reason.INVALID, f"{shown} is refused: {why}. {remedy}")
 
 

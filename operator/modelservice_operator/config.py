@@ -76,6 +76,11 @@ class Monitoring(Block):
     follows both, as it would count everything twice."""
 
 
+_PUBLIC_KEY = r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+\n-----END PUBLIC KEY-----\n*$"
+PublicKey = Annotated[str, Field(pattern=_PUBLIC_KEY, max_length=1024)]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$", max_length=63)]
+
+
 class Limits(Block):
     """What users may ask for. A limit that is left out allows everything, an empty one nothing but the usual."""
 
@@ -157,6 +162,9 @@ class Config(Block):
 
     limits: Limits = Field(default_factory=Limits)
     """What users may ask for."""
+
+    trusted_keys: Annotated[Mapping[KeyName, PublicKey], Field(max_length=32)] = Field(default_factory=dict)
+    """Public keys (PEM, elliptic) of those who may sign models of spec.model.trust Signed, by name."""
 
     monitoring: Monitoring = Field(default_factory=Monitoring)
     """How collectors of metrics find the models."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelservice_operator import names
 from modelservice_operator.api.types import ModelServiceSpec, Receiver, RuntimeName, Trust
+from modelservice_operator.render.pod import trust_flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +30,12 @@ class NotAllowedError(ValueError):
 
 def check(spec: ModelServiceSpec, pod: Pod, config: Config) -> None:
     """Raise NotAllowedError with a sentence for each limit that stands against `pod`, rendered for `spec`."""
-    found = [*_trust(spec, pod, config), *_images(pod, config), *_service_accounts(pod, config)]
+    found = [
+        *_signers(spec, config),
+        *_trust(spec, pod, config),
+        *_images(pod, config),
+        *_service_accounts(pod, config),
+    ]
     if found:
         raise NotAllowedError(" ".join(found))
 
@@ -44,17 +50,25 @@ def refused_receivers(receiver: Receiver, config: Config) -> str:
     return " ".join(_refusal(f"{what}{kind}", allowed, "alerting") for kind in asked if kind not in allowed)
 
 
+def _signers(spec: ModelServiceSpec, config: Config) -> Iterator[str]:
+    if spec.model.trust is Trust.SIGNED and not config.trusted_keys:
+        yield (
+            f'spec.model.trust "{Trust.SIGNED}" needs the public keys of those who may sign, and the administrator has '
+            "named none (values.yaml: trustedKeys)."
+        )
+
+
 def _trust(spec: ModelServiceSpec, pod: Pod, config: Config) -> Iterator[str]:
     """The server's own arguments come first, so that a later one, or another command, would go past the spec."""
     allowed = config.limits.trust
-    if allowed is None or {*allowed} == {*Trust}:
+    if allowed is None:
         return
     if spec.model.trust not in allowed:
         yield _refusal(f'spec.model.trust "{spec.model.trust}"', allowed, "trust")
-    if spec.runtime.name is not RuntimeName.TORCH:
+    if Trust.NATIVE in allowed or spec.runtime.name is not RuntimeName.TORCH:
         return
     server = next(each for each in pod["containers"] if each["name"] == names.SERVER)
-    said = f"--trust={spec.model.trust}"
+    said = trust_flag(spec.model.trust)
     for argument in server.get("args") or ():
         if str(argument).startswith("--tr") and argument != said:  # an option may be cut short
             yield _refusal(f'Argument "{argument}" of container {names.SERVER}', allowed, "trust")

@@ -88,6 +88,7 @@ def test_the_linter_has_nothing_to_say(offline: Helm) -> None:
         "limits.image={x}",
         "limits.trust={Everything}",
         "limits.alerting={email}",
+        "trustedKeys.team-a=team-a.pub",
         "serviceAccount.create=false",
         "installation=",
         "watch.namespaces=team-a",

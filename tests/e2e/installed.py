@@ -92,10 +92,13 @@ class Operator:
 
     kubectl: Kubectl
     kubeconfig: Path
+    signer: Path
+    """The private key of the one who may sign models."""
 
     def install(self) -> None:
         """Install it, and wait until it runs."""
-        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace")
+        trusted = f"--set-file=trustedKeys.team-a={self.signer.with_suffix('.pub')}"
+        self._helm("upgrade", "--install", RELEASE, CHART, "--create-namespace", trusted)
         self.until_ready()
 
     def uninstall(self) -> None:
@@ -155,10 +158,18 @@ class Operator:
         return ended.stdout
 
 
+def key_pair(private: Path) -> Path:
+    """Make a key that models are signed with, and the public one beside it."""
+    how = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run(["openssl", "genpkey", *how, "-out", private], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", private.with_suffix(".pub")], check=True)
+    return private
+
+
 @contextmanager
 def operator(kubectl: Kubectl, kubeconfig: Path) -> Iterator[Operator]:
     """Run the operator, ready."""
-    operator = Operator(kubectl, kubeconfig)
+    operator = Operator(kubectl, kubeconfig, key_pair(kubeconfig.parent / "team-a.pem"))
     operator.install()
     yield operator
     operator.uninstall()

@@ -38,6 +38,8 @@ accelerators:
   {{- toYaml .Values.accelerators | nindent 2 }}
 limits:
   {{- toYaml .Values.limits | nindent 2 }}
+trustedKeys:
+  {{- toYaml .Values.trustedKeys | nindent 2 }}
 {{- $monitoring := deepCopy .Values.monitoring }}
 {{- if $monitoring.namespaces }}
 {{- $_ := set $monitoring "namespaces" (append $monitoring.namespaces .Release.Namespace | uniq) }}

@@ -69,11 +69,11 @@ def _files(directory: Path, prefix: str) -> Iterator[tuple[str, Path]]:
         name = f"{prefix}/{path.name}"
         require_plain(path.name)
         if path.is_symlink():
-            message = f"{path} is a link, which digests do not cover; put the file itself in its place."
+            message = f"{name} is a link, which digests do not cover; put the file itself in its place."
             raise ModelError(Reason.INVALID, message)
         if path.is_dir():
             yield from _files(path, name)
         elif path.is_file():
             yield name, path
         else:
-            raise ModelError(Reason.INVALID, f"{path} is neither a file nor a directory; remove it.")
+            raise ModelError(Reason.INVALID, f"{name} is neither a file nor a directory; remove it.")

@@ -5,23 +5,27 @@ The signature is over every file but itself. Nothing is asked of the network, an
 
 from __future__ import annotations
 
+import importlib
+import json
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_server.errors import ModelError, Reason, first_line
-from model_server.extras import need
 from model_server.tokens import token_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 SIGNATURE = "model.sig"
-_LIBRARY = "model_signing"
-_TAMPERED = "Signature mismatch"  # what the library begins with when the key is right and the content is not
+# What the library begins with when the key is right and the content is not, and when another key was used.
+_TAMPERED, _OTHER_KEY = "Signature mismatch", "Key mismatch"
 
 
 def sign(directory: Path, key: Path) -> None:
     """Write the signature, in place of one that may be there."""
-    library = _library("Signing")
+    library = _library()
     signature = directory.absolute() / SIGNATURE
     signature.unlink(missing_ok=True)
     try:
@@ -36,11 +40,11 @@ def sign(directory: Path, key: Path) -> None:
 
 def hold_signature(directory: Path, trusted_keys: Path) -> str:
     """Return the name of the trusted key that has signed the directory as it is, or refuse it."""
-    library = _library("Checking a signature")
+    library = _library()
     signature = directory.absolute() / SIGNATURE
     if not signature.is_file():
-        message = f"{directory} is not signed: it lacks {SIGNATURE}; model-server package --sign-key writes it."
-        raise ModelError(Reason.INVALID, message)
+        message = f"The model is not signed: it lacks {SIGNATURE}; model-server package --sign-key writes it."
+        raise ModelError(Reason.NOT_TRUSTED, message)
     keys = [file for file in token_files(trusted_keys) if file.is_file()]
     if not keys:
         raise ModelError(Reason.CONFIG_MISSING, f"There is no public key in {trusted_keys} (--trusted-keys).")
@@ -52,17 +56,30 @@ def hold_signature(directory: Path, trusted_keys: Path) -> str:
         except Exception as error:
             # a signature that is broken has many ways to fail: as JSON, as base64, as a bundle, as a number
             if str(error).startswith(_TAMPERED):
-                message = f"{directory} was signed with {key.name}, but its files are not those that were signed."
-                raise ModelError(Reason.INVALID, message) from error
-            said.append(f"{key.name}: {first_line(error)}")
+                message = f"The model was signed with {key.name}, but its files are not those that were signed."
+                raise ModelError(Reason.NOT_TRUSTED, message) from error
+            if not str(error).startswith(_OTHER_KEY):
+                said.append(f"{key.name}: {first_line(error)}")
         else:
             return key.name
-    message = f"{directory} is signed by nobody who is trusted ({'; '.join(said)})."
-    raise ModelError(Reason.INVALID, message)
+    if said:
+        raise ModelError(Reason.NOT_TRUSTED, f"The signature of the model, {SIGNATURE}, is wrong ({'; '.join(said)}).")
+    trusted = ", ".join(key.name for key in keys)
+    raise ModelError(Reason.NOT_TRUSTED, f"The model is signed with a key that is not trusted; trusted are: {trusted}.")
 
 
-def _library(what: str) -> Any:  # noqa: ANN401  # a module
-    return need(_LIBRARY, extra="sign", what=what)
+@contextmanager
+def keys_in_files(keys: str) -> Iterator[Path]:
+    """Lend a directory of the keys that a JSON object has by their names."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, key in json.loads(keys).items():
+            Path(directory, name).write_text(key, encoding="ascii")
+        yield Path(directory)
+
+
+def _library() -> Any:  # noqa: ANN401  # a module
+    """Import it late: it takes half a second, and most commands check no signature."""
+    return importlib.import_module("model_signing")
 
 
 def _hashing(library: Any, signature: Path) -> Any:  # noqa: ANN401

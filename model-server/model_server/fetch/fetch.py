@@ -122,9 +122,7 @@ def _already_here(options: Options) -> Content | None:
 def _stage(source: Source, staged: Path, options: Options) -> Content:
     """Put the model that is asked for, or a link to it, at `staged`."""
     if isinstance(source, Local | Claim):
-        staged.symlink_to(
-            _local(source, options.source_mount, Path.is_dir, "model directory"), target_is_directory=True
-        )
+        _lay(_local(source, options.source_mount, Path.is_dir, "model directory"), staged, options)
         content = content_of(staged)
         _require_pinned(content, options)
         return content
@@ -132,11 +130,19 @@ def _stage(source: Source, staged: Path, options: Options) -> Content:
     content = _cached(source, cache, options)
     place = cache.place_of(content.digest)
     if options.cache:
-        staged.symlink_to(place, target_is_directory=True)
+        _lay(place, staged, options)
     else:
         place.rename(staged)
         shutil.rmtree(cache.root)
     return content
+
+
+def _lay(place: Path, staged: Path, options: Options) -> None:
+    """Link to a claim; but copy what has to be signed, or who may write there could change it behind the signature."""
+    if options.trusted_keys is None:
+        staged.symlink_to(place, target_is_directory=True)
+    else:
+        shutil.copytree(place, staged, symlinks=True)
 
 
 def _cached(source: Remote | Bucket | Repository | Artefact, cache: Cache, options: Options) -> Content:
@@ -176,7 +182,7 @@ def _require_pinned(content: Content, options: Options) -> None:
 
 def _require_signed(model: Path, options: Options) -> None:
     if options.trusted_keys is not None:
-        hold_signature(model.resolve(), options.trusted_keys)
+        hold_signature(model, options.trusted_keys)
 
 
 # -- bringing it

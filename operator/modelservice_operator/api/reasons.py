@@ -171,6 +171,14 @@ class Reason(_Meant):
             "`spec.model.digest`; either makes a new revision."
         ),
     )
+    NOT_TRUSTED = (
+        "NotTrusted",
+        "The model is not signed as it is now with a key that the administrator trusts; it is not started.",
+        (
+            "Sign it with `model-server package --sign-key` and give it a uri of its own; or ask the administrator for "
+            "`trustedKeys` in the chart's values, then set the annotation `modelservice.dev/restart`."
+        ),
+    )
     LOAD_FAILED = (
         "LoadFailed",
         "The server found the model but cannot serve it; the message is the server's.",

@@ -131,6 +131,7 @@ class Trust(StrEnum):
     """What a model may do to the server that loads it."""
 
     DATA = "Data"
+    SIGNED = "Signed"
     NATIVE = "Native"
 
 
@@ -172,8 +173,8 @@ class Model(Block):
 
     trust: Trust = Trust.DATA
     """What the model may do. `Data`: be read; weights with a named architecture, or a .pt2 whose every step is allowed
-    by name. `Native`: run code of its own (TorchScript, handlers in Python, any .pt2) with all that the server may do;
-    only for models whose maker you trust as you trust an image."""
+    by name. `Native`: run code of its own (TorchScript, handlers, any .pt2) with all that the server may do; only for
+    models whose maker you trust as an image's. `Signed`: the same, if a key that the administrator trusts signed it."""
 
     ca_config_map_ref: ConfigMapReference | None = None
     """ConfigMap whose `ca.crt` holds the certificate authorities to trust for a source that is asked over TLS. Default:
@@ -194,6 +195,11 @@ class Model(Block):
         _only_for("caConfigMapRef", "ca_config_map_ref", "https", "s3", "hf", "oci"),
         _only_for("credentialsSecretRef", "credentials_secret_ref", "s3", "hf", "oci"),
         _only_for("cacheClaimRef", "cache_claim_ref", "https", "s3", "hf", "oci"),
+        Rule(
+            message="Signed is for models that are fetched; one in an image is trusted as its image",
+            cel='self.trust != "Signed" || !self.uri.startsWith("file:")',
+            holds=lambda model: model.trust is not Trust.SIGNED or not model.uri.startswith("file:"),
+        ),
     )
 
 
@@ -1129,7 +1135,7 @@ class ModelServiceSpec(Block):
             self.gives("serving")
             or self.precision is not Precision.AUTO
             or self.explain.methods != ()
-            or self.model.trust is not Trust.DATA
+            or self.model.trust is Trust.NATIVE
             or self.security.auth is not None
             or self.security.tls is not None
             or (self.model.digest != "" and self.model.uri.startswith("file:"))
@@ -1149,11 +1155,11 @@ class ModelServiceSpec(Block):
 
     rules: ClassVar = (
         Rule(
-            message="serving, precision, explain, model.trust, security.auth, security.tls and the digest of a file:// "
-            "model are for the Torch runtime; remove them, another server has flags of its own for runtime.args",
+            message="serving, precision, explain, trust Native, security.auth, security.tls and the digest of a "
+            "file:// model are for the Torch runtime; remove them, another server has flags of its own in runtime.args",
             cel='!has(self.runtime) || self.runtime.name == "Torch" || !(has(self.serving) '
             '|| self.precision != "Auto" || has(self.explain) && has(self.explain.methods) '
-            '&& self.explain.methods.size() > 0 || self.model.trust != "Data" '
+            '&& self.explain.methods.size() > 0 || self.model.trust == "Native" '
             "|| has(self.security) && (has(self.security.auth) || has(self.security.tls)) "
             '|| has(self.model.digest) && self.model.digest != "" && self.model.uri.startsWith("file:"))',
             holds=lambda spec: spec.runtime.name is RuntimeName.TORCH or not spec.asks_the_torch_server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ def pod_template(name: str, revision: str, spec: ModelServiceSpec, config: Confi
     overlay = spec.pod_template
     pod = merge(rendered, overlay.spec, "spec.podTemplate.spec")
     _check(pod, rendered)
+    if spec.model.trust is Trust.SIGNED:
+        _check_signed(pod, rendered)
     labels = names.service_labels(name) | dict(overlay.metadata.labels) | {names.REVISION: revision}
     annotations = dict(overlay.metadata.annotations)
     return {"metadata": {"labels": labels, **({"annotations": annotations} if annotations else {})}, "spec": pod}
@@ -108,12 +111,14 @@ def _fetch(revision: str, spec: ModelServiceSpec, config: Config) -> Body:
     if not spec.model.digest:  # written by the operator once the first fetch has found it, hence optional
         reference = {"name": revision, "key": "digest", "optional": True}
         pin = {"name": "MODEL_DIGEST", "valueFrom": {"configMapKeyRef": reference}}
+    is_signed = spec.model.trust is Trust.SIGNED
+    keys = [{"name": "MODEL_TRUSTED_KEYS", "value": json.dumps(dict(config.trusted_keys))}] if is_signed else []
     return {
         "name": names.FETCH,
-        "image": server_image(spec, config),
+        "image": config.images.server if is_signed else server_image(spec, config),
         "imagePullPolicy": "IfNotPresent",
         "args": ["fetch", spec.model.uri, MODEL_DIRECTORY, *ca, *cache],
-        "env": [pin, *credentials(spec.model.uri, spec.model.credentials_secret_ref)],
+        "env": [pin, *keys, *credentials(spec.model.uri, spec.model.credentials_secret_ref)],
         "resources": _resources(spec, None),  # as the server's: quotas ask for them, and the larger counts once
         "securityContext": RESTRICTED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -207,13 +212,18 @@ def _torch_args(spec: ModelServiceSpec) -> list[str]:
         f"--max-queue={spec.serving.max_queue}",
         f"--request-timeout={spec.serving.request_timeout}",
         # Only where it says something: an image of the user's may be older than the flag.
-        *([f"--trust={spec.model.trust}"] if spec.model.trust is not Trust.DATA else []),
+        *([trust_flag(spec.model.trust)] if spec.model.trust is not Trust.DATA else []),
         *([f"--explain={','.join(spec.explain.methods)}"] if spec.explain.methods else []),
         *([f"--latency-buckets={bounds}"] if (bounds := _latency_buckets(spec)) else []),
         *([f"--precision={spec.precision}"] if spec.precision is not Precision.AUTO else []),
         *([f"--tokens-dir={TOKENS_DIRECTORY}"] if spec.security.auth else []),
         *([_TLS_CERT, f"--tls-key={TLS_DIRECTORY}/tls.key"] if spec.security.tls else []),
     ]
+
+
+def trust_flag(trust: Trust) -> str:
+    """Return how the server is told what a model may do; who has signed it is known once it is fetched."""
+    return f"--trust={Trust.DATA if trust is Trust.DATA else Trust.NATIVE}"
 
 
 def _latency_buckets(spec: ModelServiceSpec) -> str:
@@ -323,7 +333,8 @@ def _grace_seconds(spec: ModelServiceSpec) -> int:
 
 # -- volumes
 
-_MODEL_MOUNT: Body = {"name": "model", "mountPath": MODEL_DIRECTORY}
+_MODEL_VOLUME = "model"
+_MODEL_MOUNT: Body = {"name": _MODEL_VOLUME, "mountPath": MODEL_DIRECTORY}
 TMP_MOUNT: Body = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
 _SHM_MOUNT: Body = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - as above
 
@@ -344,7 +355,7 @@ def _volumes(spec: ModelServiceSpec) -> list[Body]:
     if spec.runtime.name is RuntimeName.VLLM:  # its processes meet there; a container's own has 64 MB
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory"}})
     if _is_fetched(spec):
-        volumes.append({"name": "model", "emptyDir": {}})
+        volumes.append({"name": _MODEL_VOLUME, "emptyDir": {}})
     if claim := source_claim(spec.model.uri):
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
     if spec.model.cache_claim_ref is not None:
@@ -425,6 +436,29 @@ def _check(pod: Mapping[str, Any], rendered: Mapping[str, Any]) -> None:
                     f"{path}: container {container['name']} sets {variable['name']}; NVIDIA_* variables would hand "
                     "out GPUs past the scheduler, ask for devices in spec.accelerator."
                 )
+
+
+def _check_signed(pod: Mapping[str, Any], rendered: Mapping[str, Any]) -> None:
+    """Hold the overlay off what checks the signature, and off the files once it was checked."""
+    path = "spec.podTemplate.spec"
+    if _checker(pod) != _checker(rendered):
+        raise BadOverlayError(
+            f"{path} changes the init container {names.FETCH} or its volume, which check the signature that "
+            "spec.model.trust asks for; change no more than the resources."
+        )
+    for container in _containers(pod):
+        for mount in container.get("volumeMounts") or ():
+            if container["name"] != names.FETCH and mount["name"] == _MODEL_VOLUME and not mount.get("readOnly"):
+                raise BadOverlayError(
+                    f"{path} lets container {container['name']} write to the volume {_MODEL_VOLUME}, which holds what "
+                    "was signed; mount it with readOnly: true."
+                )
+
+
+def _checker(pod: Mapping[str, Any]) -> list[Body]:
+    """Return what brings a signed model and checks it, as often as the pod has it."""
+    fetch = [each | {"resources": {}} for each in pod.get("initContainers") or () if each["name"] == names.FETCH]
+    return fetch + [volume for volume in pod["volumes"] if volume["name"] == _MODEL_VOLUME]
 
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[Body]:

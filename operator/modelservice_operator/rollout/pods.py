@@ -25,7 +25,9 @@ _PULL_REASONS = {
 }
 _START_REASONS = {"CreateContainerError", "RunContainerError"}  # while it is tried
 _START_FAILURES = {"ContainerCannotRun", "StartError"}  # once it was
-_REPORTED = {str(reason): reason for reason in (Reason.DIGEST_MISMATCH, Reason.CONFIG_MISSING)}  # by our containers
+_REPORTED = {  # by our containers
+    str(reason): reason for reason in (Reason.DIGEST_MISMATCH, Reason.NOT_TRUSTED, Reason.CONFIG_MISSING)
+}
 # The kubelet alternates between two texts while it backs off; without its preamble they are one.
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: [A-Z]\w+: )?')
 # A refused pod has another name at each try.

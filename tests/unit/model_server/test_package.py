@@ -136,7 +136,8 @@ def change(name: str, how: Callable[[bytes], bytes]) -> Callable[[Path], object]
     return lambda signed: (signed / name).write_bytes(how((signed / name).read_bytes()))
 
 
-NOT_SIGNED_SO = "was signed with team-a.pub, but its files are not those that were signed"
+NOT_SIGNED_SO = "The model was signed with team-a.pub, but its files are not those that were signed"
+BROKEN = r"The signature of the model, model.sig, is wrong \(team-a.pub: "
 
 
 @pytest.mark.parametrize(
@@ -147,24 +148,25 @@ NOT_SIGNED_SO = "was signed with team-a.pub, but its files are not those that we
         (lambda signed: (signed / "golden.npz").unlink(), NOT_SIGNED_SO),
         (lambda signed: (signed / "more").touch(), NOT_SIGNED_SO),
         (lambda signed: (signed / ".gitignore").touch(), NOT_SIGNED_SO),
-        (lambda signed: (signed / SIGNATURE).unlink(), "is not signed: it lacks model.sig"),
-        (change(SIGNATURE, lambda data: data[:-20]), "signed by nobody who is trusted .team-a.pub: "),
-        (change(SIGNATURE, lambda _data: b"{}"), "signed by nobody who is trusted .team-a.pub: "),
-        (change(SIGNATURE, lambda data: data.replace(b'"sig":"M', b'"sig":"N')), "signed by nobody who is trusted"),
+        (lambda signed: (signed / SIGNATURE).unlink(), "The model is not signed: it lacks model.sig"),
+        (change(SIGNATURE, lambda data: data[:-20]), BROKEN),
+        (change(SIGNATURE, lambda _data: b"{}"), BROKEN),
+        (change(SIGNATURE, lambda data: data.replace(b'"sig":"M', b'"sig":"N')), BROKEN),
     ],
 )
 def test_what_is_not_as_it_was_signed_is_never_served(
     harm: Callable[[Path], object], said: str, signed: Path, keys: Path, tmp_path: Path
 ) -> None:
     harm(signed)
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=said) as caught:
         fetch(parse_uri(f"file://{signed}"), fetching(tmp_path / "to", keys / "team-a"))
+    assert caught.value.reason is Reason.NOT_TRUSTED
     assert not (tmp_path / "to/current").exists()
     assert not (tmp_path / "to/digest").exists()
 
 
 def test_who_is_not_trusted_is_not_believed(signed: Path, keys: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"signed by nobody who is trusted \(team-b\.pub: Key mismatch"):
+    with pytest.raises(ModelError, match=r"signed with a key that is not trusted; trusted are: team-b\.pub\.$"):
         hold_signature(signed, keys / "team-b")
     with pytest.raises(ModelError, match="no public key in") as caught:
         hold_signature(signed, tmp_path / "nothing")
@@ -172,6 +174,29 @@ def test_who_is_not_trusted_is_not_believed(signed: Path, keys: Path, tmp_path: 
     (tmp_path / "no-key.pub").write_text("nonsense")
     with pytest.raises(ModelError, match=r"no-key.pub is not a public key in PEM"):
         hold_signature(signed, tmp_path)
+
+
+def test_who_may_write_to_a_claim_changes_nothing_behind_the_signature(
+    signed: Path, keys: Path, tmp_path: Path
+) -> None:
+    content = fetch(parse_uri(f"file://{signed}"), fetching(tmp_path / "to", keys / "team-a"))
+    (signed / "weights.safetensors").write_bytes(b"something else")
+    assert content_of(tmp_path / "to/current") == content
+    assert load(tmp_path / "to/current").digest == content.digest
+
+
+def test_keys_may_come_in_the_environment_and_go_before_those_of_the_flag(
+    signed: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(signer: str) -> int:
+        known = {signer: (keys / signer / f"{signer}.pub").read_text()}
+        monkeypatch.setenv("MODEL_TRUSTED_KEYS", json.dumps(known))
+        return cli.main(["fetch", f"file://{signed}", str(tmp_path / signer), f"--trusted-keys={keys}/team-a"])
+
+    assert fetched("team-a") == 0
+    assert fetched("team-b") == 1
+    assert "signed with a key that is not trusted; trusted are: team-b." in capsys.readouterr().err
+    assert not (tmp_path / "team-b/current").exists()
 
 
 def test_a_public_key_signs_nothing(trained: Path, keys: Path, tmp_path: Path) -> None:

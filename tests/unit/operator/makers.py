@@ -27,6 +27,7 @@ CONFIG = config.parse(
             },
             "big-cpu": {"nodeSelector": {"cpu": "big"}},
         },
+        "trustedKeys": {"team-a": "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"},
     },
     source="the test",
 )

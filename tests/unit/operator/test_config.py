@@ -52,7 +52,12 @@ def test_a_limit_that_is_left_out_is_none_and_an_empty_one_allows_nothing() -> N
         (SMALLEST | {"accelerators": {"l4": {"node_selector": {}}}}, "accelerators.l4.node_selector: Extra inputs"),
         (SMALLEST | {"monitoring": {"labels": {"release": 1}}}, "monitoring.labels.release: Input should be a valid"),
         (SMALLEST | {"accelerators": {"l4": {"pricePerHour": -1}}}, "l4.pricePerHour: Input should be greater than"),
-        (SMALLEST | {"limits": {"trust": ["All"]}}, "limits.trust.0: Input should be 'Data' or 'Native'"),
+        (SMALLEST | {"limits": {"trust": ["All"]}}, "limits.trust.0: Input should be 'Data', 'Signed' or 'Native'"),
+        (
+            SMALLEST | {"trustedKeys": {"a": "-----BEGIN EC PRIVATE KEY-----\nMFkw"}},
+            "trustedKeys.a: String should match",
+        ),
+        (SMALLEST | {"trustedKeys": {"../a": ""}}, "trustedKeys.../a.[key]: String should match"),
         (SMALLEST | {"limits": {"image": []}}, "limits.image: Extra inputs are not permitted"),
         (["images"], "the file: Input should be a valid dictionary"),
     ],

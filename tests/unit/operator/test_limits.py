@@ -11,6 +11,7 @@ from unit.operator.makers import CONFIG, parsed
 
 CUSTOM = {"runtime": {"name": "Custom", "image": "example/mine:1"}}
 NATIVE = {"model": {"uri": "pvc://models/m", "trust": "Native"}}
+SIGNED = {"model": {"uri": "pvc://models/m", "trust": "Signed"}}
 
 
 def refusal(limits: dict[str, Any], **spec: object) -> str:
@@ -54,6 +55,22 @@ def test_a_refusal_names_the_limit_and_who_sets_it() -> None:
         'serviceAccountName "admin" in spec.podTemplate.spec is not allowed by the administrator; allowed are: '
         "default, reader (values.yaml: limits.serviceAccounts)."
     )
+
+
+def test_nothing_signed_is_served_where_nobody_may_sign() -> None:
+    wanted, config = parsed(**SIGNED), CONFIG.model_copy(update={"trusted_keys": {}})
+    with pytest.raises(NotAllowedError) as refused:
+        check(wanted, pod_template("m", "m-1", wanted, config)["spec"], config)
+    assert str(refused.value) == (
+        'spec.model.trust "Signed" needs the public keys of those who may sign, and the administrator has named none '
+        "(values.yaml: trustedKeys)."
+    )
+
+
+def test_what_is_signed_may_be_all_that_is_allowed() -> None:
+    assert refusal({"trust": ("Signed",)}, **SIGNED) == ""
+    assert "limits.trust" in refusal({"trust": ("Signed",)}, **NATIVE)
+    assert "limits.trust" in refusal({"trust": ("Signed",)})
 
 
 def test_all_that_is_refused_is_told_at_once() -> None:

@@ -80,6 +80,7 @@ VALID: dict[str, Spec] = {
     "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
     "half the bits": spec(precision="BFloat16"),
     "a model with code of its own": spec(model={**MODEL, "trust": "Native"}),
+    "a signed model for a custom server": spec(model={**MODEL, "trust": "Signed"}, runtime=CUSTOM),
     "tokens and a certificate": spec(
         security={"auth": {"tokensSecretRef": {"name": "tokens"}}, "tls": {"secretRef": {"name": "digits-tls"}}}
     ),
@@ -197,6 +198,11 @@ INVALID: dict[str, Invalid] = {
     "an unknown precision": Invalid(spec(precision="Int4"), "spec.precision"),
     "precision for a custom server": Invalid(spec(precision="Float32", runtime=CUSTOM), "spec", TORCH),
     "an unknown trust": Invalid(spec(model={**MODEL, "trust": "Full"}), "spec.model.trust"),
+    "a signed model in the image": Invalid(
+        spec(model={"uri": "file:///models/digits", "trust": "Signed"}),
+        "spec.model",
+        "Signed is for models that are fetched",
+    ),
     "trust for a custom server": Invalid(
         spec(model={**MODEL, "trust": "Native"}, runtime=CUSTOM),
         "spec",

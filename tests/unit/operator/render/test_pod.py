@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -474,6 +475,45 @@ def test_ways_to_explain_reach_the_server_in_one_order_where_there_are_any() -> 
 def test_trust_reaches_the_server_where_there_is_any() -> None:
     assert "--trust=Native" in server(model={**HTTPS, "trust": "Native"})["args"]
     assert not [arg for arg in server(model={**HTTPS, "trust": "Data"})["args"] if arg.startswith("--trust")]
+
+
+SIGNED = {**HTTPS, "trust": "Signed"}
+
+
+def test_a_signed_model_is_checked_by_the_operators_own_image_and_then_may_do_what_a_native_one_may() -> None:
+    found = pod(model=SIGNED, runtime={"image": "example/mine:1"})
+    (fetches,), (serves,) = found["initContainers"], found["containers"]
+    assert (fetches["image"], serves["image"]) == ("example/server:1", "example/mine:1")
+    assert json.loads(by_name(fetches["env"])["MODEL_TRUSTED_KEYS"]["value"]) == CONFIG.trusted_keys
+    assert "--trust=Native" in serves["args"]
+    assert "MODEL_TRUSTED_KEYS" not in by_name(fetch(model={**HTTPS, "trust": "Native"})["env"])
+
+
+@pytest.mark.parametrize(
+    ("overlay", "sentence"),
+    [
+        (
+            {"initContainers": [{"name": "fetch", "env": [{"name": "MODEL_TRUSTED_KEYS", "value": "{}"}]}]},
+            "changes the",
+        ),
+        ({"initContainers": [{"name": "fetch", "image": "example/mine:1"}]}, "changes the init container fetch or"),
+        ({"volumes": [{"name": "model", "emptyDir": {"medium": "Memory"}}]}, "changes the init container fetch or its"),
+        (
+            {"containers": [{"name": "more", "volumeMounts": [{"name": "model", "mountPath": "/m"}]}]},
+            "lets container more write to the volume model, which holds what was signed; mount it with readOnly: true.",
+        ),
+    ],
+)
+def test_an_overlay_does_not_stand_between_a_model_and_its_signature(overlay: Body, sentence: str) -> None:
+    with pytest.raises(BadOverlayError, match=f"spec.podTemplate.spec {sentence}"):
+        overlaid(overlay, model=SIGNED)
+    assert overlaid(overlay, model={**HTTPS, "trust": "Native"})
+
+
+def test_an_overlay_may_read_a_signed_model_and_give_who_fetches_it_more() -> None:
+    reads = {"name": "more", "volumeMounts": [{"name": "model", "mountPath": "/m", "readOnly": True}]}
+    more = {"name": "fetch", "resources": {"limits": {"memory": "2Gi"}}}
+    assert overlaid({"containers": [reads], "initContainers": [more]}, model=SIGNED)
 
 
 def test_vllm_is_started_as_its_own_command_and_asked_for_its_health() -> None:

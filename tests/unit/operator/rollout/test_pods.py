@@ -179,6 +179,10 @@ def test_only_the_end_of_a_long_log_is_told_from_the_beginning_of_a_word() -> No
             Trouble(Reason.DIGEST_MISMATCH, "It is sha256:2, not sha256:1."),
         ),
         (
+            ended(1, report(reason="NotTrusted", message="The model is not signed.")),
+            Trouble(Reason.NOT_TRUSTED, "The model is not signed."),
+        ),
+        (
             ended(1, report(reason="Unreachable", message="https://h/m.tar does not answer.")),
             Trouble(Reason.FETCH_FAILED, "https://h/m.tar does not answer."),
         ),
