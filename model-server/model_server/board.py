@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from model_server.drift import shared_tallies
 from model_server.metrics import Metrics, shared_rows
 from model_server.server import clock
 
@@ -21,8 +22,8 @@ class Board:
 
     def __init__(self, options: Options, workers: int) -> None:
         limits = options.limits
-        rows = shared_rows(workers + 1)
-        *self.workers, self.front = (Metrics(limits.max_batch_size, options.latency_buckets, row) for row in rows)
+        rows = zip(shared_rows(workers + 1), shared_tallies(workers + 1), strict=True)
+        *self.workers, self.front = (Metrics(limits.max_batch_size, options.latency_buckets, *row) for row in rows)
 
     def all_ready(self) -> bool:
         """Say whether every worker takes requests, and was well a moment ago."""

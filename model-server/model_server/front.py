@@ -101,7 +101,7 @@ class Front:
                 facts = Facts(**json.loads(told))
             await clients.stop()
         if facts is not None:
-            observatory.facts = facts
+            observatory.know(facts)
             if health.phase is Phase.LOADING:
                 health.phase = Phase.READY
             await reader.read()  # to the end, which is the parent's

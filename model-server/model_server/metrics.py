@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from model_server.drift import Drift
+    from model_server.protocol.datatypes import Array
+
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_BUCKETS = 50
@@ -96,8 +99,13 @@ class Metrics:
     """What one process counts, and how it is: cells of its row."""
 
     def __init__(
-        self, max_batch_size: int, seconds: Sequence[float] = SECONDS, row: memoryview[float] | None = None
+        self,
+        max_batch_size: int,
+        seconds: Sequence[float] = SECONDS,
+        row: memoryview[float] | None = None,
+        tally: Array | None = None,
     ) -> None:
+        self.tally = tally  # of what its inputs hold (`drift`)
         self.row = shared_rows(1)[0] if row is None else row
         self.shape = (max_batch_size, seconds)
         free = 0
@@ -158,6 +166,7 @@ class Now:
     renewals: Mapping[str, bool] = field(default_factory=dict)  # by secret: whether its files could be read
     certificate_expires: float | None = None  # in Unix time
     load_seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
+    drifts: Sequence[Drift] = ()  # of its inputs, where the model brings what they are held against
 
 
 def exposition(metrics: Metrics, now: Now, model: str) -> bytes:
@@ -189,6 +198,8 @@ def _families(metrics: Metrics, now: Now, model: Mapping[str, str]) -> Iterator[
     yield _gauge("queue_oldest_seconds", "Age of the request that has waited longest.", model, now.queue_oldest_seconds)
     if now.explains:
         yield from _explain_families(metrics, model)
+    if now.drifts:
+        yield from _drift_families(now.drifts, model)
     yield _gauge("model_ready", "1 while the model takes requests, else 0.", model, int(now.ready))
     yield _family("model_load_seconds", "gauge", "Time from nothing to a proven model, by phase.")
     yield (_sample("model_load_seconds", {**model, "phase": phase}, s) for phase, s in now.load_seconds.items())
@@ -227,6 +238,24 @@ def _explain_families(metrics: Metrics, model: Mapping[str, str]) -> Iterator[It
     yield _gauge(
         "explain_inflight_requests", "Explanations that have no answer yet.", model, metrics.explain_inflight.value
     )
+
+
+def _drift_families(drifts: Sequence[Drift], model: Mapping[str, str]) -> Iterator[Iterable[str]]:
+    yield _family("input_drift_psi", "gauge", "Population stability index of an input's sample of the last hour.")
+    for each in drifts:
+        inputs = {**model, "input": each.name}
+        yield (
+            _sample("input_drift_psi", {**inputs, **({"column": column} if column else {})}, round(psi, 6))
+            for column, psi in each.psi.items()
+        )
+    yield _family("input_outlier_ratio", "gauge", "Share of the sample outside what the model learned from.")
+    yield (
+        _sample("input_outlier_ratio", {**model, "input": each.name}, each.outlier_ratio)
+        for each in drifts
+        if each.outlier_ratio is not None
+    )
+    yield _family("input_sampled_values", "gauge", "Values of each feature of an input in the sample of the last hour.")
+    yield (_sample("input_sampled_values", {**model, "input": each.name}, each.values) for each in drifts)
 
 
 def _powers_of_two(most: int) -> list[float]:

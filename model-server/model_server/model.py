@@ -20,6 +20,7 @@ from model_server.golden import Golden, hold_golden, read_golden, simplest_input
 from model_server.precision import Choice, Precision, choose
 from model_server.program.run import ProgramModule
 from model_server.protocol.datatypes import Array, Arrays, Signature
+from model_server.reference import read_reference
 from model_server.texts import forward_texts, read_tokenizer
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from model_server.architectures import Built
     from model_server.attribution import Explainer
+    from model_server.reference import InputReference
 
     Forward: TypeAlias = Callable[[Arrays], Arrays]
 
@@ -46,6 +48,8 @@ class Model:
     prove: Callable[[], Arrays]
     """Raises ModelError unless the model still gives its golden outputs: in another process, for example."""
     explainer: Explainer | None = None
+    reference: tuple[InputReference, ...] = ()
+    """What its inputs were like where it learned."""
 
     @property
     def platform(self) -> str:
@@ -88,7 +92,8 @@ class Loaded:
             self.wanted, full, self._reduced, inputs, golden.outputs if golden else None, answers=answers
         )
         prove = partial(_prove, forward, signature, inputs, golden, choice.precision)
-        return Model(self.card, signature, self.digest, forward, choice, prove)
+        reference = read_reference(self.directory, signature.inputs)
+        return Model(self.card, signature, self.digest, forward, choice, prove, reference=reference)
 
     def explainer(self, max_rows: int) -> Explainer:
         """Read the model once more, in FP32: another thread runs it, which differentiates it where it can."""

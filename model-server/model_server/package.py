@@ -23,12 +23,14 @@ from model_server.evaluate.dataset import read_dataset
 from model_server.golden import write_golden
 from model_server.model import load
 from model_server.page import Page
+from model_server.reference import reference_of, write_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from model_server.artefact.card import Card
+    from model_server.protocol.datatypes import Array
 
 PAGE = "README.md"
 GOLDEN_ROWS = 8
@@ -44,6 +46,8 @@ class Options:
     """What `model-server evaluate` has printed."""
     examples: Path | None = None
     """Rows for golden examples, in the layout of its data sets."""
+    reference: Path | None = None
+    """Rows that the model learned from, in the same layout; drift is measured against them."""
     sign_key: Path | None = None
     trust: Trust = Trust.DATA
 
@@ -61,6 +65,8 @@ def package(directory: Path, out: Path, options: Options) -> dict[str, object]:
         shutil.copytree(directory, staged, ignore=shutil.ignore_patterns(SIGNATURE), symlinks=True)
         write_card(staged, card)
         _prove(staged, card, options)
+        if options.reference:
+            write_reference(staged, reference_of(specs(card.inputs), _rows(options.reference, card)))
         _write_page(staged, card)
         if options.sign_key:
             sign(staged, options.sign_key)
@@ -102,11 +108,15 @@ def _prove(directory: Path, card: Card, options: Options) -> None:
         raise ModelError(Reason.INVALID, message)
     model = load(directory, trust=options.trust)
     if options.examples:
-        with options.examples.open("rb") as file:
-            dataset = read_dataset(file, specs(card.inputs), max_bytes=_GIBIBYTE)
-        inputs = tuple(dataset.inputs[spec.name][:GOLDEN_ROWS] for spec in specs(card.inputs))
+        rows = _rows(options.examples, card)
+        inputs = tuple(rows[spec.name][:GOLDEN_ROWS] for spec in specs(card.inputs))
         write_golden(golden, inputs, model.forward(inputs), model.signature)
         load(directory, trust=options.trust)
+
+
+def _rows(path: Path, card: Card) -> Mapping[str, Array]:
+    with path.open("rb") as file:
+        return read_dataset(file, specs(card.inputs), max_bytes=_GIBIBYTE).inputs
 
 
 # -- the page for people

@@ -19,6 +19,7 @@ import uvloop
 from model_server.cgroup import allowed_processes
 from model_server.crew import serve_together
 from model_server.door import build_door
+from model_server.drift import shared_tallies
 from model_server.listener import bind
 from model_server.metrics import Metrics
 from model_server.server import Observatory, Server, clock, leave, listen_to_signals, until
@@ -77,13 +78,14 @@ async def _serve_alone(options: Options, door: Door) -> bool:
     """Go through all phases; False when the model's thread is still busy at the end."""
     started = clock()
     stop, hurry = listen_to_signals()
-    metrics = Metrics(options.limits.max_batch_size, options.latency_buckets)
+    metrics = Metrics(options.limits.max_batch_size, options.latency_buckets, tally=shared_tallies(1)[0])
     server = Server(options, door, metrics)
     observatory = Observatory(options, door, server.health, [metrics])
 
     async def load() -> None:
-        observatory.facts = await server.load(started)
-        log.info("ready: %s (%s) after %.1f s", options.name, observatory.facts.info["digest"], clock() - started)
+        facts = await server.load(started)
+        observatory.know(facts)
+        log.info("ready: %s (%s) after %.1f s", options.name, facts.info["digest"], clock() - started)
 
     try:
         # Both ports before the model: probes should hear `loading`, not a refused connection.

@@ -18,17 +18,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from model_server import __version__
+from model_server.artefact.card import read_card, specs
 from model_server.artefact.record import read_fetch_seconds
 from model_server.asgi import application
 from model_server.batcher import Batcher
 from model_server.connection import Terms
 from model_server.door import Door
+from model_server.drift import Drift, Sampler, drifts
 from model_server.executor import Executor
 from model_server.explain import Explain
 from model_server.health import Health, Phase
 from model_server.infer import Infer
 from model_server.listener import Listener
 from model_server.metrics import Metrics, Now, exposition
+from model_server.reference import InputReference, read_reference
 from model_server.routes import guarded, loading_routes, observing_routes, serving_routes
 
 if TYPE_CHECKING:
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
 
     from model_server.exchange import Handler, Pending, Reply, Request
     from model_server.model import Model
+    from model_server.protocol.datatypes import Arrays
     from model_server.serve import Options
 
 log = logging.getLogger(__name__)
+MAX_COLUMNS = 50  # of an input, whose drift is told one by one
 SHORT_GRACE_SECONDS = 2.0  # a scrape that takes longer is not worth waiting for
 clock = time.perf_counter  # CLOCK_MONOTONIC on Linux: the same in all processes
 BORN = time.time()  # of the process from which all others are forked; what they count outlives them
@@ -126,6 +131,7 @@ class Server:
             clock=clock,
             limits=options.limits,
             metrics=self._metrics,
+            look=self._sampler(model),
         )
         infer = Infer(
             name=options.name,
@@ -147,6 +153,11 @@ class Server:
         )
         self.health.phase = Phase.READY
         self._metrics.ready.value = 1
+
+    def _sampler(self, model: Model) -> Callable[[Arrays], None] | None:
+        if not model.reference or self._metrics.tally is None:
+            return None
+        return Sampler(model.reference, self._metrics.tally, clock).look
 
     def _explain(self, model: Model) -> Explain | None:
         if model.explainer is None:
@@ -201,7 +212,16 @@ class Observatory:
         self._workers = workers
         self._all = [*workers, *more]
         self._listener: Listener | None = None
-        self.facts = Facts()
+        self._facts = Facts()
+        self._reference: tuple[InputReference, ...] = ()
+        self._columns: list[tuple[str, ...]] = []
+
+    def know(self, facts: Facts) -> None:
+        """Tell of what was loaded from now on."""
+        self._facts = facts
+        card = read_card(self._options.directory)
+        self._reference = read_reference(self._options.directory, specs(card.inputs))
+        self._columns = [each.labels if len(each.labels) <= MAX_COLUMNS else () for each in card.inputs]
 
     def open(self, sock: socket.socket) -> None:
         """Answer."""
@@ -217,6 +237,10 @@ class Observatory:
     def _is_draining(self) -> bool:
         return self._health.phase is Phase.DRAINING
 
+    def _drifts(self, moment: float) -> list[Drift]:
+        tallies = [each.tally for each in self._workers if each.tally is not None]
+        return list(drifts(self._reference, self._columns, tallies, moment)) if self._reference else []
+
     def _metrics_text(self) -> bytes:
         moment = clock()
         self._door.look()  # nobody comes through it in a process that only observes
@@ -225,12 +249,13 @@ class Observatory:
             ready=self._health.ready,
             queue_oldest_seconds=max(each.oldest_seconds(moment) for each in self._workers),
             born=BORN,
-            info=self.facts.info,
+            info=self._facts.info,
             workers=len(self._workers),
             explains=bool(self._options.explain),
             renewals=self._door.renewals(),
             certificate_expires=None if pair is None else pair.content.expires,
-            load_seconds=self.facts.load_seconds,
+            load_seconds=self._facts.load_seconds,
+            drifts=self._drifts(moment),
         )
         return exposition(Metrics.summed(self._all), now, self._options.name)
 

@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
             description=options.description,
             evaluation=options.evaluation,
             examples=options.examples,
+            reference=options.reference,
             sign_key=options.sign_key,
             trust=Trust(options.trust),
         ),
@@ -39,5 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--description", default="", help="what the model is for")
     add("--evaluation", type=Path, help="the file that evaluate wrote (--output): its figures go into the card")
     add("--examples", type=Path, help="an npz file; its first rows become the golden examples")
+    add("--reference", type=Path, help="an npz file of what the model learned from; drift is measured against it")
     add("--sign-key", type=Path, help="sign with this private key (PEM, elliptic curve)")
     add("--trust", choices=["Data", "Native"], default="Data", help="what the model may do while it is proven")

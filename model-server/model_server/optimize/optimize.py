@@ -21,6 +21,7 @@ from model_server.optimize.measure import ROWS, figure_of, latencies, lost, size
 from model_server.optimize.report import require_charts, write_report
 from model_server.precision import Precision
 from model_server.protocol.datatypes import Signature
+from model_server.reference import read_reference, write_reference
 from model_server.train.options import Options as Training
 from model_server.weights import load_weights
 
@@ -147,6 +148,8 @@ def _write(out: Path, source: Path, candidate: Candidate, told: dict[str, object
         save_file(candidate.weights, staged / WEIGHTS)
         model = load(staged, precision=Precision.FLOAT32)
         write_golden(staged / GOLDEN, inputs, model.forward(inputs), signature)
+        if reference := read_reference(source, signature.inputs):
+            write_reference(staged, reference)
         digest = content_of(staged).digest
         publish(staged, out)
     return digest

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from model_server.artefact.card import GOLDEN, WEIGHTS, read_card, write_card
+from model_server.artefact.card import GOLDEN, WEIGHTS, read_card, specs, write_card
 from model_server.artefact.digest import content_of
 from model_server.artefact.publish import publish, staging
 from model_server.model import load, use_one_thread
+from model_server.reference import LEAST_ROWS, reference_of, write_reference
 from model_server.train.checkpoint import Checkpoint, State, key_of
 from model_server.train.fit import History, best_epoch, derived_seed, fit
 from model_server.train.folds import folds_of, held_back, summary
@@ -75,7 +76,7 @@ def train(
     card = msgspec.structs.replace(
         network.card, preprocessing=_STANDARDIZED if options.standardize else "", training=training
     )
-    digest = write_model(out, card, network.module, table.x[:GOLDEN_ROWS])
+    digest = write_model(out, card, network.module, table.x)
     checkpoint.remove()
     result = {"digest": digest, **read_card(out).parameters, "loss": history[-1]["loss"], "epochs": len(history)}
     result |= {name: training[name] for name in ("validation", "cross_validation", "held_out") if name in training}
@@ -84,8 +85,9 @@ def train(
     return result
 
 
-def write_model(out: Path, card: Card, module: torch.nn.Module, examples: Array) -> str:
-    """Write the directory; the golden outputs are what the server itself gives."""
+def write_model(out: Path, card: Card, module: torch.nn.Module, rows: Array) -> str:
+    """Write the directory; the golden outputs are what the server itself gives for the first of the rows."""
+    examples = rows[:GOLDEN_ROWS]
     with staging(out.absolute().parent) as place:
         staged = place / out.name
         staged.mkdir()
@@ -94,6 +96,8 @@ def write_model(out: Path, card: Card, module: torch.nn.Module, examples: Array)
         (outputs,) = load(staged).forward((examples,))
         golden: dict[str, Any] = {"inputs.x": examples, "outputs.y": outputs}
         np.savez(staged / GOLDEN, **golden)
+        if len(rows) >= LEAST_ROWS:
+            write_reference(staged, reference_of(specs(card.inputs), {"x": rows}))
         digest = content_of(staged).digest
         publish(staged, out)
     return digest

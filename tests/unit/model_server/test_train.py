@@ -59,6 +59,7 @@ def test_it_learns_and_what_it_wrote_can_be_served(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "golden.npz",
         "model.json",
+        "reference.npz",
         "weights.safetensors",
     ]
     (answer,) = model.forward((table.x,))
