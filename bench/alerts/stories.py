@@ -76,6 +76,16 @@ def requests(step: int, good: Phases, bad: Phases = (), *, pod: str = "a") -> di
     return dict([of(200, good), of(429, ()), of(500, bad), of(503, ())])
 
 
+def drifting(pod: str = "a", *, seconds: int = 2 * HOUR, before: float = 0.02, **columns: float) -> dict[str, str]:
+    """Return how far columns of a pod's input have moved; for the first hour they have not."""
+    return {
+        f'model_server_input_drift_psi{{{OWN},pod="{pod}",input="x",column="{column}"}}': gauge(
+            15, (HOUR, before), (seconds - HOUR, psi)
+        )
+        for column, psi in columns.items()
+    }
+
+
 def then(*lives: dict[str, str]) -> dict[str, str]:
     """Return the same pod's counters over several lives; each begins anew, the next scrape after the last."""
     return {name: " ".join(life[name] for life in lives) for name in lives[0]}
@@ -205,6 +215,7 @@ class Story:
 
 
 LATENCY: Final = promising(slo=slo(threshold="300ms"))
+WATCHED: Final = promising(slo=slo(), monitoring={"drift": {}})
 
 
 def quiet() -> dict[str, Story]:
@@ -226,6 +237,16 @@ def quiet() -> dict[str, Story]:
         "one failure in little traffic": Story(requests(15, ((2 * HOUR, 1 / 600),), once) | hours, 2 * HOUR),
         "one failure, and nothing else": Story(requests(15, ((2 * HOUR, 0),), once) | hours, 2 * HOUR),
         "no request any more": Story(requests(15, ((HOUR, 10), (HOUR, 0))) | hours, 2 * HOUR),
+        "inputs move for a while and come back": Story(
+            requests(15, steady)
+            | {name: f"{values} 0.02x160" for name, values in drifting(seconds=HOUR + 1200, age=0.4).items()}
+            | hours,
+            2 * HOUR,
+            spec=WATCHED,
+        ),
+        "inputs move less than is bad, on most pods": Story(
+            requests(15, steady) | drifting(age=0.3) | drifting("b", age=0.15) | hours, 2 * HOUR, spec=WATCHED
+        ),
         "a pod restarts": Story(then(requests(15, ((HOUR, 10),)), requests(15, ((HOUR, 10),))) | hours, 2 * HOUR),
         "a new pod takes over": Story(
             requests(15, ((HOUR, 10),)) | later(HOUR, requests(15, ((HOUR, 10),), pod="b")) | hours, 2 * HOUR
@@ -350,6 +371,12 @@ def loud() -> dict[str, Story]:
             | hours,
             2 * HOUR,
             frozenset({"ModelServiceQueueSaturated"}),
+        ),
+        "a column of the inputs has moved on one of two pods far, on both together enough": Story(
+            well | drifting(age=0.4, height=0.05) | drifting("b", age=0.2, height=0.04) | hours,
+            2 * HOUR,
+            frozenset({"ModelServiceInputDrift"}),
+            spec=WATCHED,
         ),
     }
 

@@ -485,9 +485,10 @@ class Reconciler:
 
     def _monitored(self, seen: Seen) -> Judgement | None:
         """Judge whether the service is watched, for those who asked for that."""
-        if seen.spec is None or (seen.spec.slo is None and seen.spec.monitoring.alerting is None):
+        spec = seen.spec
+        if spec is None or not any((spec.slo, spec.monitoring.alerting, spec.monitoring.drift)):
             return None
-        left_out = dropped(seen.spec.slo) if seen.spec.slo is not None else []
+        left_out = dropped(spec.slo) if spec.slo is not None else []
         return monitored(self._optional(seen), self._collectors(seen.namespace), left_out)
 
     def _quality(self, of: Wish | Seen) -> Quality | None:

@@ -15,6 +15,7 @@ import gpus
 from cluster import binaries
 from controlplane.chart import CHART, RELEASE, ROOT, Helm
 from model_server import metrics as server
+from model_server.drift import Drift
 from modelservice_operator.cli import KINDS
 from modelservice_operator.gauges import Gauges
 from panels import filled, panels
@@ -256,7 +257,8 @@ def exported() -> set[str]:
 
 def of_the_server() -> set[str]:
     """The names of all series that the model server has."""
-    now = server.Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1})
+    drift = Drift("x", 200, {"": 0.1}, 0.0)
+    now = server.Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1}, drifts=[drift])
     text = server.exposition(server.Metrics(max_batch_size=8), now, "m").decode()
     return set(re.findall(r"^(\w+)\{", text, re.MULTILINE))
 

@@ -222,6 +222,14 @@ _SERVER = Row(
             nothing=UNTOLD,
         ),
         lines(
+            "Drift of inputs",
+            "How far the inputs of the last hour are from what the model learned (population stability index): below "
+            "0.1 little, from 0.25 on much. By input, or by column where those have names.",
+            "short",
+            Query(f"avg by (input, column) (model_server_input_drift_psi{{{OWN}}})", "{{input}} {{column}}"),
+            nothing="The model brings no reference.npz, or too little is asked.",
+        ),
+        lines(
             "Processes",
             "Processes that have proven the model, and those that died and were replaced.",
             "short",

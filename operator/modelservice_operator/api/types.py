@@ -1058,11 +1058,24 @@ class Alerting(Block):
     """Who is told, by an AlertmanagerConfig: needs an Alertmanager of the Prometheus Operator."""
 
 
+class Drift(Block):
+    """When inputs are no longer what the model learned from."""
+
+    psi: Annotated[str, Field(pattern=r"^[0-9]{1,2}([.][0-9]{1,3})?$")] = "0.25"
+    """Population stability index of the last hour that is too much."""
+
+    for_: Annotated[str, Field(alias="for", pattern=r"^[0-9]{1,4}(s|m|h)$")] = "30m"
+    """For how long."""
+
+
 class Monitoring(Block):
     """How the model is watched."""
 
     alerting: Alerting | None = None
     """Who is told of this model's alerts. Without it the administrator's own routes decide."""
+
+    drift: Drift | None = None
+    """Alert on inputs unlike those that the model learned."""
 
 
 class ModelServiceSpec(Block):
@@ -1138,6 +1151,7 @@ class ModelServiceSpec(Block):
             or self.model.trust is Trust.NATIVE
             or self.security.auth is not None
             or self.security.tls is not None
+            or self.monitoring.drift is not None
             or (self.model.digest != "" and self.model.uri.startswith("file:"))
         )
 
@@ -1155,12 +1169,13 @@ class ModelServiceSpec(Block):
 
     rules: ClassVar = (
         Rule(
-            message="serving, precision, explain, trust Native, security.auth, security.tls and the digest of a "
-            "file:// model are for the Torch runtime; remove them, another server has flags of its own in runtime.args",
+            message="serving, precision, explain, trust Native, monitoring.drift, security.auth, security.tls and the "
+            "digest of a file:// model are for the Torch runtime; another server has flags of its own in runtime.args",
             cel='!has(self.runtime) || self.runtime.name == "Torch" || !(has(self.serving) '
             '|| self.precision != "Auto" || has(self.explain) && has(self.explain.methods) '
             '&& self.explain.methods.size() > 0 || self.model.trust == "Native" '
             "|| has(self.security) && (has(self.security.auth) || has(self.security.tls)) "
+            "|| has(self.monitoring) && has(self.monitoring.drift) "
             '|| has(self.model.digest) && self.model.digest != "" && self.model.uri.startsWith("file:"))',
             holds=lambda spec: spec.runtime.name is RuntimeName.TORCH or not spec.asks_the_torch_server,
         ),

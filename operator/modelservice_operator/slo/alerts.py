@@ -17,7 +17,7 @@ from modelservice_operator.slo.metrics import TORCH, metrics_of, series
 from modelservice_operator.slo.recordings import ERRORS, RATIO, Promise, selector
 
 if TYPE_CHECKING:
-    from modelservice_operator.api.types import ModelServiceSpec
+    from modelservice_operator.api.types import Drift, ModelServiceSpec
 
 Rule = dict[str, Any]
 
@@ -37,9 +37,10 @@ SLOW_LOAD: Final = "ModelServiceSlowLoad"
 QUEUE_SATURATED: Final = "ModelServiceQueueSaturated"
 ROLLOUT_STUCK: Final = "ModelServiceRolloutStuck"
 WAITING_FOR_CAPACITY: Final = "ModelServiceWaitingForCapacity"
+INPUT_DRIFT: Final = "ModelServiceInputDrift"
 ALERTS: Final = (
     *(BURN, FAILING, METRICS_ABSENT, CRASH_LOOPING, REPLICAS_MISSING),
-    *(SLOW_LOAD, QUEUE_SATURATED, ROLLOUT_STUCK, WAITING_FOR_CAPACITY),
+    *(SLOW_LOAD, QUEUE_SATURATED, ROLLOUT_STUCK, WAITING_FOR_CAPACITY, INPUT_DRIFT),
 )
 
 
@@ -236,6 +237,20 @@ def health_alerts(subject: Subject) -> list[Rule]:
         ),
     ]
     return [alert for alert in alerts if is_torch or alert["alert"] not in {SLOW_LOAD, QUEUE_SATURATED}]
+
+
+def input_drift(subject: Subject, drift: Drift) -> Rule:
+    """Return the alert that the model is asked about other things than it learned; one for each input or column."""
+    return subject.alert(
+        INPUT_DRIFT,
+        WARNING,
+        f"avg by (input, column) (model_server_input_drift_psi{{{subject.own}}}) > {drift.psi}",
+        f"Model {subject} is asked about inputs that are not what it learned from.",
+        "The population stability index of input {{ $labels.input }}"
+        "{{ if $labels.column }}, column {{ $labels.column }},{{ end }} over the last hour is "
+        f'{{{{ $value | printf "%.2f" }}}}, where {drift.psi} is the bound (spec.monitoring.drift.psi).',
+        lasting=drift.for_,
+    )
 
 
 def _restarts(own: str) -> str:

@@ -12,7 +12,7 @@ CUSTOM = {"name": "Custom", "image": "example.com/server:1"}
 VLLM = {"name": "VLLM", "image": "vllm/vllm-openai:v0.11.0"}
 
 URI = "must be file:///path (in the image), pvc://claim/path, https://host/path, s3://bucket/path, hf://org/repo"
-TORCH = "are for the Torch runtime; remove them"
+TORCH = "are for the Torch runtime; another server has"
 KEYS = "keys are names such as app or example.com/team"
 
 
@@ -80,6 +80,7 @@ VALID: dict[str, Spec] = {
     "explanations": spec(explain={"methods": ["KernelShap", "IntegratedGradients"]}),
     "half the bits": spec(precision="BFloat16"),
     "a model with code of its own": spec(model={**MODEL, "trust": "Native"}),
+    "inputs that are watched": spec(monitoring={"drift": {"psi": "0.1", "for": "1h"}}),
     "a signed model for a custom server": spec(model={**MODEL, "trust": "Signed"}, runtime=CUSTOM),
     "tokens and a certificate": spec(
         security={"auth": {"tokensSecretRef": {"name": "tokens"}}, "tls": {"secretRef": {"name": "digits-tls"}}}
@@ -184,6 +185,8 @@ INVALID: dict[str, Invalid] = {
         "spec.monitoring.alerting.receiver",
         "give at least one of webhook, slack and pagerduty",
     ),
+    "drift of a custom server's inputs": Invalid(spec(monitoring={"drift": {}}, runtime=CUSTOM), "spec", TORCH),
+    "drift that is no number": Invalid(spec(monitoring={"drift": {"psi": "much"}}), "spec.monitoring.drift.psi"),
     "no model": Invalid({}, "spec.model"),
     "no uri": Invalid(spec(model={}), "spec.model.uri"),
     "an unknown scheme": Invalid(spec(model={"uri": "gs://models/digits"}), "spec.model.uri", URI),

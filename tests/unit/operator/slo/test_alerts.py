@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from model_server.drift import Drift
 from model_server.metrics import Metrics, Now, exposition
 from modelservice_operator.gauges import Gauges
 from modelservice_operator.slo import ALERTS, Links, rule_groups
@@ -13,6 +14,7 @@ from unit.operator.makers import parsed
 
 DOCS = Path(__file__).parents[4] / "docs"
 LINKS = Links("https://example.com/runbooks/{alert}.md", "https://example.com/d?ns={namespace}&name={name}")
+DRIFT = {"drift": {}}
 SLO = {
     "objectives": [
         {"name": "availability", "target": "99.9%"},
@@ -47,7 +49,7 @@ def test_where_there_is_no_dashboard_none_is_linked() -> None:
 
 
 def test_every_alert_has_a_runbook_and_a_line_in_the_docs() -> None:
-    found = [*dict.fromkeys(alert["alert"] for alert in alerts())]
+    found = [*dict.fromkeys(alert["alert"] for alert in alerts(monitoring=DRIFT))]
     assert sorted(found) == sorted(ALERTS)
     assert {file.stem for file in (DOCS / "runbooks").iterdir()} == {*ALERTS}
     assert [*re.findall(r"^\| \[(\w+)\]", (DOCS / "service-quality.md").read_text(), re.MULTILINE)] == [*ALERTS]
@@ -70,11 +72,12 @@ def test_who_pages() -> None:
 
 def test_what_is_asked_for_exists() -> None:
     """Names from the operator's own text and from the model server's; a recorded one must be recorded before."""
-    now = Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1})
+    drift = Drift("x", 200, {"": 0.1}, 0.0)
+    now = Now(ready=True, queue_oldest_seconds=0, born=0, info={}, load_seconds={"load": 1}, drifts=[drift])
     server = set(re.findall(r"^(model_server_\w+)\{", exposition(Metrics(8), now, "m").decode(), re.MULTILINE))
     exported = server | set(re.findall(r"^# TYPE (\S+) gauge$", Gauges().text(), re.MULTILINE))
     recorded: set[str] = set()
-    for rule in rules():
+    for rule in rules(monitoring=DRIFT):
         query = re.sub(r'"[^"]*"', '""', rule["expr"])
         assert set(re.findall(r"\b(?:modelservice|model_server)_\w+", query)) <= exported
         assert set(re.findall(r"\bslo:[\w:]+", query)) <= recorded
@@ -101,5 +104,9 @@ def test_groups_are_named_once_in_the_whole_cluster() -> None:
     assert len(names) == len({*names}) == 18
 
 
-def test_who_promises_nothing_has_no_rules() -> None:
+def test_who_promises_nothing_has_no_rules_unless_inputs_are_watched() -> None:
     assert rule_groups("ml", "m", parsed(), LINKS) == []
+    [group] = rule_groups("ml", "m", parsed(monitoring={"drift": {"psi": "0.1", "for": "2h"}}), LINKS)
+    [alert] = group["rules"]
+    assert alert["expr"].endswith("> 0.1")
+    assert alert["for"] == "2h"
