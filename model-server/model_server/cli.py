@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
-from model_server.commands import convert, optimize, package, push, train
+from model_server.commands import convert, optimize, package, push, size, train
 from model_server.commands.arguments import duration, positive
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
@@ -229,6 +229,9 @@ def _parser() -> _Parser:
         commands.add_parser("push", help="bring a model to where fetch finds it", formatter_class=_Defaults)
     )
     _add_evaluate(commands.add_parser("evaluate", help="judge a model by a data set", formatter_class=_Defaults))
+    size.add_arguments(
+        commands.add_parser("size", help="tell what a model needs of a machine", formatter_class=_Defaults)
+    )
     return parser
 
 

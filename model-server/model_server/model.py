@@ -84,7 +84,7 @@ class Loaded:
         signature = self.signature
         golden = read_golden(self.directory / GOLDEN, signature)
         inputs = golden.inputs if golden else simplest_inputs(signature)
-        full = self._forward(self.built)
+        full = self.forward_of(self.built)
         answers = _prove(full, signature, inputs, golden, Precision.FLOAT32)
         if isinstance(self.built.module, ProgramModule):
             self.built.module.hold_still(*map(torch.from_numpy, map(_owned, inputs)))
@@ -105,9 +105,10 @@ class Loaded:
         built, signature = build_module(self.card, self.directory, self.trust), self.signature
         return Explainer(built.module, _input_types(built, signature), signature, max_rows)
 
-    def _forward(self, built: Built, numbers: torch.dtype = torch.float32) -> Forward:
+    def forward_of(self, built: Built, numbers: torch.dtype = torch.float32) -> Forward:
+        """Return what the server calls: arrays in, arrays out."""
         card = self.card.behind_tokenizer
-        forward = _forward(built, Signature(specs(card.inputs), specs(card.outputs)), numbers)
+        forward = forward_of(built, Signature(specs(card.inputs), specs(card.outputs)), numbers)
         return forward if self.tokenizer is None else partial(forward_texts, self.tokenizer, forward)
 
     def _reduced(self) -> Forward:
@@ -116,7 +117,7 @@ class Loaded:
             message = "a handler computes in what it likes"
             raise ValueError(message)
         built = build_module(self.card, self.directory, self.trust)
-        return self._forward(built._replace(module=built.module.to(torch.bfloat16)), torch.bfloat16)
+        return self.forward_of(built._replace(module=built.module.to(torch.bfloat16)), torch.bfloat16)
 
 
 def load(
@@ -158,7 +159,8 @@ def _checked_digest(directory: Path, digest_file: Path | None) -> str:
     return digest
 
 
-def _forward(built: Built, signature: Signature, numbers: torch.dtype = torch.float32) -> Forward:
+def forward_of(built: Built, signature: Signature, numbers: torch.dtype = torch.float32) -> Forward:
+    """Return a function of arrays that computes in `numbers`."""
     module = built.module
     in_types = _input_types(built, signature, numbers)
     out_types = [torch_type(spec.datatype.name) for spec in signature.outputs]

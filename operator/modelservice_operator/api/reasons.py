@@ -206,6 +206,11 @@ class Reason(_Meant):
             "raise `spec.resources.requests.memory`."
         ),
     )
+    MEMORY_TOO_SMALL = (
+        "MemoryTooSmall",
+        "The model is larger than the memory that its server may use; the server is tried all the same.",
+        "Raise `spec.resources.limits.memory`; `model-server size DIR` tells what the model needs.",
+    )
     CRASH_LOOP = (
         "CrashLoop",
         "A container keeps exiting; the message holds its exit code and last words.",

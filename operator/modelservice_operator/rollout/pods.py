@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from modelservice_operator import names
+from modelservice_operator.api.quantity import Quantity
 from modelservice_operator.api.reasons import Reason
 from modelservice_operator.rollout.situation import Trouble, Workload
 
@@ -99,7 +100,25 @@ def trouble(pod: Body) -> Trouble | None:
             ends_well = kind == "initContainerStatuses"
             if (found := _container_trouble(container, ends_well=ends_well)) is not None:
                 return found
-    return None
+    return _tight(pod)
+
+
+def _tight(pod: Body) -> Trouble | None:
+    """Warn of a model that is larger than the memory of the server which loads it, unless a device takes it."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    server: Body = next((each for each in containers if each["name"] == names.SERVER), {})
+    limits = (server.get("resources") or {}).get("limits") or {}
+    files = max((_report(_ended(each)).get("bytes", 0) for each in _statuses(pod, "initContainerStatuses")), default=0)
+    is_up = any(each.get("ready") for each in _statuses(pod, "containerStatuses") if each["name"] == names.SERVER)
+    if is_up or "memory" not in limits or any("/" in resource for resource in limits):
+        return None
+    if files <= Quantity.parse(limits["memory"]).value:
+        return None
+    message = (
+        f"The files of the model have {files / 10**9:.3g} GB, more than the memory limit of container {names.SERVER} "
+        f"({limits['memory']}); raise spec.resources.limits.memory"
+    )
+    return Trouble(Reason.MEMORY_TOO_SMALL, message)
 
 
 def failing_container(pod: Body) -> tuple[str, bool] | None:

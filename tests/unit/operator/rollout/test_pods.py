@@ -67,6 +67,29 @@ def test_a_pod_that_comes_up_is_in_no_trouble() -> None:
     assert of_server(running={}, up=True) is None
 
 
+@pytest.mark.parametrize(
+    ("limits", "ready", "expected"),
+    [
+        ({"memory": "2Gi"}, False, Reason.MEMORY_TOO_SMALL),
+        ({"memory": "2Gi"}, True, None),
+        ({"memory": "4Gi"}, False, None),
+        ({"cpu": "1"}, False, None),
+        ({"memory": "2Gi", "nvidia.com/gpu": "1"}, False, None),
+    ],
+)
+def test_a_model_that_is_larger_than_memory_is_told_before_the_server_is_killed(
+    limits: Body, ready: bool, expected: Reason | None
+) -> None:
+    fetched = container("fetch", terminated=ended(0, report(digest=DIGEST, bytes=3_200_000_000), "Completed"))
+    server = container(running={}) | {"ready": ready}
+    body = pod(initContainerStatuses=[fetched], containerStatuses=[server])
+    body["spec"] = {"containers": [{"name": "server", "resources": {"limits": limits}}]}
+    found = trouble(body)
+    assert (found.reason if found else None) == expected
+    if found:
+        assert found.sentence.startswith("The files of the model have 3.2 GB, more than the memory limit of container")
+
+
 def test_a_server_that_is_up_again_is_in_no_trouble() -> None:
     assert of_server(running={}, up=True, restarts=3, last=ended(137, "", "OOMKilled")) is None
 
