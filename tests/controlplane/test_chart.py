@@ -121,6 +121,7 @@ def test_the_configuration_is_what_the_values_say(offline: Helm) -> None:
         "watch": {"namespaces": []},
         "accelerators": accelerators,
         "limits": {"images": ["registry.example.com/**"]},
+        "trustedKeys": {},
         "evidence": {"logs": True},
         "monitoring": unchanged
         | {"labels": {"release": "prometheus"}, "annotations": False, "namespaces": ["prometheus", "operators"]},

@@ -64,7 +64,7 @@ def between(least: str, most: str) -> Rule:
     low, high = Duration.parse(least), Duration.parse(most)
     above = f' && duration(self) >= duration("{low}")' if low.milliseconds else ""
     return Rule(
-        message=f"must be a duration from {low} to {high}, such as 1h30m",
+        message=f"must be a duration from {low} to {high}",
         cel=f'self.matches("{duration.PATTERN}"){above} && duration(self) <= duration("{high}")',
         holds=lambda given: low <= given <= high,
     )
