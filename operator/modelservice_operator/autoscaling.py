@@ -208,9 +208,9 @@ class Autoscaling:
         followed = self._followed.get(_key(seen))
         if followed is None:
             return _standstill(seen) or _as_before(seen)
-        found = _judge(followed) or _as_before(seen)
-        followed.told = found[:2]
-        return found
+        found = _judge(followed)
+        followed.told = found[:2] if found is not None else None  # what was said before may be another engine's words
+        return found or _as_before(seen)
 
     def written(self, seen: Seen) -> Body | None:
         """Return the last change, as status tells it; empty: there was none, None: this engine makes none."""

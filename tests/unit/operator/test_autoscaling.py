@@ -287,6 +287,18 @@ def test_who_has_just_begun_says_what_was_said_before() -> None:
     assert scaled.condition(scaled.see(status={"conditions": [before]})) == ("False", "NoMetrics")
 
 
+def test_the_words_of_the_engine_before_go_with_the_first_look() -> None:
+    before = {"type": "AutoscalerReady", "status": "True", "reason": "Scaling", "message": "ScaledObject m scales."}
+    scaled = Scaled()
+    seen = scaled.see(status={"conditions": [before]})
+    assert scaled.condition(seen) == ("True", "Scaling")
+    assert scaled.look(a=8, b=8), "there is something else to say"
+    judged = scaled.autoscaling.judge(seen)
+    assert judged is not None
+    assert "10 for each" in judged[2]
+    assert not scaled.look(a=8, b=8)
+
+
 def test_a_manifest_that_has_the_number_is_told_and_nobody_decides() -> None:
     scaled = Scaled()
     seen = scaled.see(around=Around(writer_of_replicas="kustomize-controller"))
