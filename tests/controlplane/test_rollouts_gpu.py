@@ -244,7 +244,8 @@ def a_revert_finds_its_room_taken_by_others(model: Model) -> None:
     model.apply(OLD)
     model.until_ready()
     assert model.stable == old
-    model.kept(begun, least=6, most=9)
+    # With the stranger, and a pod that its controller may still start after it was asked to leave it.
+    model.kept(begun, least=6, most=10)
     model.never_failed()
 
 
