@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import threading
@@ -19,6 +20,8 @@ from waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pytest
 
 ACCESS_KEY, SECRET_KEY = "reader", "s3cr3t-of-the-reader"
 
@@ -47,6 +50,17 @@ class Store:
             sent = self.client.upload_part(**what, UploadId=upload, PartNumber=number, Body=part)
             done.append({"PartNumber": number, "ETag": sent["ETag"]})
         self.client.complete_multipart_upload(**what, UploadId=upload, MultipartUpload={"Parts": done})
+
+    def meet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give this process what a container has to meet it with, as if nobody had asked yet."""
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", self.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        self.proxy.spoil()
+        self.proxy.asked.clear()
 
     def gets(self) -> list[str]:
         """Return the requests for the bytes of objects."""

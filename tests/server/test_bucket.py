@@ -45,15 +45,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture
 def store(running: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The server as a fetch container meets it, and as if nobody had asked yet; parts are small."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    running.meet(monkeypatch)
     monkeypatch.setattr(transfer, "PART_BYTES", PART)
-    running.proxy.spoil()
-    running.proxy.asked.clear()
     return running
 
 

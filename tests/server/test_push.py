@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from model_server.fetch import Options, fetch, parse_uri
 from model_server.fetch.patience import Patience
 from model_server.push import Options as PushOptions
 from model_server.push import push
-from server.s3 import ACCESS_KEY, SECRET_KEY, Store, open_store
+from server.s3 import Store, open_store
 from server.support import PATIENCE_SECONDS, mlp_directory
 from spoiler import Fault
 
@@ -37,14 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture
 def store(running: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The server as who pushes meets it."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    running.proxy.spoil()
-    running.proxy.asked.clear()
+    running.meet(monkeypatch)
     return running
 
 
