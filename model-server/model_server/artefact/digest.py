@@ -64,6 +64,11 @@ def content_of(directory: Path) -> Content:
     return Content("sha256:" + hashlib.sha256(text).hexdigest(), len(lines), size_bytes)
 
 
+def files_of(directory: Path) -> dict[str, Path]:
+    """Return every file of a directory by its name there; refuse what no digest covers."""
+    return {name.removeprefix("./"): path for name, path in _files(directory, ".")}
+
+
 def _files(directory: Path, prefix: str) -> Iterator[tuple[str, Path]]:
     for path in directory.iterdir():
         name = f"{prefix}/{path.name}"

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import msgspec
 
 from model_server.artefact.card import CARD, read_card
+from model_server.artefact.digest import files_of
 from model_server.errors import ModelError, Reason
 from model_server.fetch.artefact import DIGEST_HEADER, FILEPATH, MANIFEST, TITLE, Descriptor, Manifest
 from model_server.fetch.registry import Registry
@@ -29,7 +30,7 @@ def put_artefact(directory: Path, target: Artefact, options: Options) -> tuple[s
     """Send what the registry lacks; return the manifest's digest, and whether the tag is new or another."""
     if target.is_pinned:
         raise ModelError(Reason.INVALID, f"{target.shown} names a digest, which only content gives; push to a tag.")
-    files = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*")) if path.is_file()}
+    files = files_of(directory)
     layers = tuple(_layer(name, path) for name, path in sorted(files.items()))
     config = msgspec.json.encode(_config(directory, layers))
     manifest = Manifest(artifact_type=ARTEFACT_TYPE, config=_described(_CONFIG_TYPE, config), layers=layers)

@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from model_server.artefact.card import CARD
+from model_server.artefact.digest import files_of
 from model_server.errors import ModelError, Reason
 from model_server.fetch.bucket import BucketOrigin
 from model_server.push.options import occupied
@@ -42,7 +43,7 @@ class _Bucket(BucketOrigin):
 
 def put_objects(directory: Path, target: Bucket, options: Options) -> bool:
     """Send the files that are not there; False where all are. The card comes last: without it nothing is served."""
-    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    files = files_of(directory)
     for name, path in files.items():
         if path.stat().st_size > _MAX_OBJECT_BYTES:
             message = f"{name} is larger than the 5 GiB that a store takes at once; write the weights in several files."
