@@ -423,9 +423,8 @@ class Reconciler:
         self, seen: Seen, manifest: Body, live: ByName, *, conditional: bool = False, may_take_over: bool = True
     ) -> Body:
         known = live.get(manifest["metadata"]["name"])
-        version = known["metadata"]["resourceVersion"] if known is not None and conditional else None
         return await self._applier.ensure(
-            seen.service, manifest, known, precondition=version, may_take_over=may_take_over
+            seen.service, manifest, known, conditional=conditional, may_take_over=may_take_over
         )
 
     # -- what another installation keeps

@@ -42,7 +42,7 @@ class Fault(Enum):
 
     CRASH_BEFORE = "the operator is killed before the write arrives"
     CRASH_AFTER = "the operator is killed after the write, before the answer"
-    STALE = "the operator is killed after the write, and starts on lists from before the step"
+    STALE = "the operator is killed after the write, and starts on lists from before the step, late for its children"
     CONFLICT = "409"
     THROTTLED = "429 with Retry-After"
     ERROR = "500"
@@ -145,7 +145,10 @@ class FaultProxy:
 
     def killed(self) -> None:
         """Let go of the requests of an operator that is dead; none of them goes on."""
-        self._stale = dict(self._kept) if self.starts_stale else {}
+        self._stale = {}
+        if self.starts_stale:
+            self._stale = dict(self._kept)
+            self._late["children"] = asyncio.get_running_loop().time() + _LAG_SECONDS
         self.starts_stale = False
         self.victims = 0
         self._dead.set()

@@ -75,14 +75,14 @@ class Applier:
         manifest: Body,
         live: Body | None,
         *,
-        precondition: str | None = None,
+        conditional: bool = False,
         may_take_over: bool = True,
     ) -> Body:
         """Make one child what the manifest says, and return the live object.
 
         `owner` is the service as it was read, `live` the child as the store has it (None: none known).
-        `precondition` is the resourceVersion of `live` that the decision was made on, for writes that must not happen
-        on a newer one (the ledger, traffic): `Conflict` then means observe again.
+        `conditional` writes must not happen on a newer child than `live`, on which they were decided (the ledger,
+        traffic). `Conflict` means observe again: so it is, too, where the store did not know of a child yet.
         An object of the name that was handed over is left as it is unless we `may_take_over`.
         Raises `NameConflictError` when the name is taken by an object that is not ours.
         """
@@ -97,12 +97,12 @@ class Applier:
                 _check_adoption(owner, live)
                 if not may_take_over:
                     return live
-            elif not _has(live, self._mark):
+            elif self._store.owner_key(live) == key or not _has(live, self._mark):
                 self._store.upsert(resource_of(live), live)  # to be seen at the next look
-                raise AlreadyExists(f"Another installation has just made {live['kind']} {live['metadata']['name']!r}")
+                raise AlreadyExists(f"{live['kind']} {live['metadata']['name']!r} has been made meanwhile")
         elif self._holds(key, wanted, live):
             return live
-        conditions = {"resourceVersion": precondition} if precondition is not None else {}
+        conditions = {"resourceVersion": live["metadata"]["resourceVersion"]} if conditional else {}
         # Force takes fields back from whoever changed them in our object.
         return await self._apply(key, _bound(wanted, uid=live["metadata"]["uid"], **conditions), force=True)
 
@@ -136,12 +136,11 @@ class Applier:
         metadata = live["metadata"]
         await self._cluster.delete(resource_of(live), metadata["namespace"], metadata["name"], uid=metadata["uid"])
 
-    async def patch_status(self, owner: Body, status: Body, *, precondition: str | None = None) -> Body:
-        """Merge `status` into the service's status, if the service still has that resourceVersion, and return it."""
+    async def patch_status(self, owner: Body, status: Body) -> Body:
+        """Merge `status` into the service's status, and return the service."""
         resource, key = resource_of(owner), _key(owner)
-        patch = {"status": status} | ({"metadata": {"resourceVersion": precondition}} if precondition else {})
         with self._writing(key, resource, key.name, writes_status=True) as write:
-            write.answer = await self._cluster.patch_status(resource, *key, patch)
+            write.answer = await self._cluster.patch_status(resource, *key, {"status": status})
         return write.answer
 
     async def scale(self, owner: Body, replicas: int) -> None:
