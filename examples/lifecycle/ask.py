@@ -1,7 +1,8 @@
-"""Ask a served model as its clients do: `ask.py URL MODEL DATA.npz [--explain PICTURE.svg]`."""
+"""Ask a served model as its clients do, and tell how many answers are right."""
 
 import argparse
 import json
+import time
 import urllib.request
 
 import numpy as np
@@ -36,10 +37,19 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("url")
 parser.add_argument("data")
 parser.add_argument("--explain", metavar="PICTURE", help="explain the first answer")
+parser.add_argument("--seconds", type=float, default=0, help="go on for so long, with ten requests a second")
+parser.add_argument("--inverted", action="store_true", help="send white digits on black")
 options = parser.parse_args()
 data = np.load(options.data)
 rows = data["x"].astype(np.float32)
-said = np.concatenate([post(f"{options.url}/infer", part).argmax(axis=1) for part in np.array_split(rows, 12)])
+if options.inverted:
+    rows = 16 - rows
+parts = np.array_split(rows, 12)
+said = np.concatenate([post(f"{options.url}/infer", part).argmax(axis=1) for part in parts])
 print(f"{np.mean(said == data['y']):.1%} of {len(rows)} answers are right")
 if options.explain:
     explain(options.url, rows[0], int(said[0]), options.explain)
+end = time.monotonic() + options.seconds
+while time.monotonic() < end:
+    post(f"{options.url}/infer", parts[0])
+    time.sleep(0.1)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The life of a model, from its data to its explanations: lifecycle.sh DIR, where DIR receives all that is made on the way.
 #
-# It needs model-server with its extras train and sign, kubectl for a namespace of a cluster with the operator, and an S3 store:
-# AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and in S3_FOR_PODS its address as pods know it. docs/tutorial.md
-# tells it in words; `make lifecycle` brings a cluster and a store, and takes them away again.
+# It needs model-server with its extras train and sign; kubectl for a namespace of a cluster with the operator, and helm; an S3 store:
+# AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and in S3_FOR_PODS its address as pods know it; promtool, and in
+# PROMETHEUS the address of one that the Prometheus Operator configures. docs/tutorial.md tells it in words; `make lifecycle` brings
+# a cluster with all of that, and takes it away again.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -41,6 +42,10 @@ run model-server push held-out s3://models/digits-data
 run model-server push digits-1 s3://models/digits/1 | tee pushed.json
 digest=$(sed -n 's/.*"digest": "\([^"]*\)".*/\1/p' pushed.json)
 
+step "trust: what an administrator does once, for whoever signs"
+run helm upgrade modelservice-operator "$here/../../charts/modelservice-operator" --namespace modelservice-system --reuse-values \
+  --set-file trustedKeys.team-a=trusted/team-a.pub --wait > /dev/null
+
 step "serve: nothing but what was pushed, and only if it is good enough"
 kubectl create secret generic s3-read --from-literal=AWS_ACCESS_KEY_ID="$AWS_ACCESS_KEY_ID" \
   --from-literal=AWS_SECRET_ACCESS_KEY="$AWS_SECRET_ACCESS_KEY" --from-literal=AWS_ENDPOINT_URL="$S3_FOR_PODS" \
@@ -58,4 +63,15 @@ forwarder=$!
 trap 'kill $forwarder' EXIT
 read -r forwarding <&3 # Forwarding from 127.0.0.1:PORT -> 8080
 port=${forwarding#*127.0.0.1:}
-run python3 "$here/ask.py" "http://127.0.0.1:${port%% *}/v2/models/digits" data/held-out.npz --explain reports/explanation.svg
+url=http://127.0.0.1:${port%% *}/v2/models/digits
+run python3 "$here/ask.py" "$url" data/held-out.npz --explain reports/explanation.svg
+
+step "drift: a scanner that sends white digits on black"
+query='ALERTS{alertname="ModelServiceInputDrift", modelservice="digits", alertstate="firing"}'
+run python3 "$here/ask.py" "$url" data/held-out.npz --inverted
+for _ in $(seq 60); do
+  python3 "$here/ask.py" "$url" data/held-out.npz --inverted --seconds 5 > /dev/null # the scanner goes on
+  if promtool query instant "$PROMETHEUS" "$query" | grep ALERTS; then exit 0; fi
+done
+echo "no alert was raised" >&2
+exit 1

@@ -1,4 +1,4 @@
-"""`make lifecycle`: examples/lifecycle on a cluster and an S3 store of its own, both gone afterwards."""
+"""`make lifecycle`: examples/lifecycle on a cluster, an S3 store and a Prometheus of its own, gone afterwards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from cluster.home import Home
 from cluster.progress import say, step
 from e2e import client as clients
 from e2e import installed
+from e2e.monitoring import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +72,16 @@ def _make_bucket(url: str) -> None:
 
 def live(kubectl: Kubectl, kubeconfig: Path, folder: Path) -> None:
     """Live through it; what is made lies in the folder."""
-    program = binaries.path("kubectl").parent
-    own = {"KUBECONFIG": str(kubeconfig), "PATH": f"{Path(sys.executable).parent}:{program}:{os.environ['PATH']}"}
-    with store(kubectl) as reached:
-        script = ["bash", installed.EXAMPLES / "lifecycle/lifecycle.sh", folder]
-        subprocess.run(script, env=os.environ | own | reached, check=True)
+    programs = [Path(sys.executable).parent, *(binaries.path(name).parent for name in ("kubectl", "helm", "promtool"))]
+    path = ":".join([*map(str, programs), os.environ["PATH"]])
+    with tempfile.TemporaryDirectory() as name, store(kubectl) as reached:
+        access = Path(name, "kubeconfig.json")
+        access.write_text(kubectl("config", "view", "--raw", "--output=json"))
+        stack = Stack(kubectl, access, Path(name))
+        with stack.installed(), stack.watching(["# EOF\n"]), stack.following() as prometheus:
+            script = ["bash", installed.EXAMPLES / "lifecycle/lifecycle.sh", folder]
+            own = {"KUBECONFIG": str(kubeconfig), "PATH": path, "PROMETHEUS": prometheus}
+            subprocess.run(script, env=os.environ | own | reached, check=True)
 
 
 def main() -> int:

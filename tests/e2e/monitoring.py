@@ -95,6 +95,23 @@ class Stack:
             )
             yield
 
+    @contextlib.contextmanager
+    def following(self) -> Iterator[str]:
+        """Follow once a second; give the address of Prometheus."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(1):
+                self.follow()
+
+        thread = threading.Thread(target=follow, name="reloader")
+        thread.start()
+        try:
+            yield self._prometheus
+        finally:
+            ended.set()
+            thread.join()
+
     def follow(self) -> None:
         """Have what the Prometheus Operator has written since read."""
         written = self._written()

@@ -1,4 +1,4 @@
-"""examples/lifecycle runs as it stands: from data to a model that is served and explains itself."""
+"""examples/lifecycle runs as it stands: from data to a model that is served, explains itself, and raises an alert."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-def test_a_model_lives_from_its_data_to_its_explanations(
+def test_a_model_lives_from_its_data_to_an_alert_about_other_data(
     kubectl: Kubectl, kubeconfig: Path, operator: Operator, tmp_path: Path
 ) -> None:
     del operator
