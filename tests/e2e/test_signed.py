@@ -43,10 +43,10 @@ others = json.loads((models / "strange" / "model.sig").read_text())
 signature["dsseEnvelope"]["signatures"] = others["dsseEnvelope"]["signatures"]
 (forged / "model.sig").write_text(json.dumps(signature))
 """
-_NOT_AS_SIGNED = "The model was signed with team-a, but its files are not those that were signed."
+_NOT_AS_SIGNED = "The model was signed with team-a, but is not what was signed:"
 REFUSED = {
-    "tampered": _NOT_AS_SIGNED,
-    "truncated": _NOT_AS_SIGNED,
+    "tampered": f"{_NOT_AS_SIGNED} weights.safetensors has changed.",
+    "truncated": f"{_NOT_AS_SIGNED} golden.npz is missing; weights.safetensors is cut off.",
     "forged": "The signature of the model, model.sig, is wrong (team-a: ",
     "strange": "The model is signed with a key that is not trusted; trusted are: team-a.",
     "nlp-model": "The model is not signed: it lacks model.sig",

@@ -5,6 +5,8 @@ The signature is over every file but itself. Nothing is asked of the network, an
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib
 import json
 import tempfile
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_server.artefact.digest import files_of
 from model_server.errors import ModelError, Reason, first_line
 from model_server.tokens import token_files
 
@@ -56,7 +59,8 @@ def hold_signature(directory: Path, trusted_keys: Path) -> str:
         except Exception as error:
             # a signature that is broken has many ways to fail: as JSON, as base64, as a bundle, as a number
             if str(error).startswith(_TAMPERED):
-                message = f"The model was signed with {key.name}, but its files are not those that were signed."
+                harms = "; ".join(_harms(directory, signature)) or "its files are not those that were signed"
+                message = f"The model was signed with {key.name}, but is not what was signed: {harms}."
                 raise ModelError(Reason.NOT_TRUSTED, message) from error
             if not str(error).startswith(_OTHER_KEY):
                 said.append(f"{key.name}: {first_line(error)}")
@@ -66,6 +70,41 @@ def hold_signature(directory: Path, trusted_keys: Path) -> str:
         raise ModelError(Reason.NOT_TRUSTED, f"The signature of the model, {SIGNATURE}, is wrong ({'; '.join(said)}).")
     trusted = ", ".join(key.name for key in keys)
     raise ModelError(Reason.NOT_TRUSTED, f"The model is signed with a key that is not trusted; trusted are: {trusted}.")
+
+
+def _harms(directory: Path, signature: Path) -> Iterator[str]:
+    """Say what became of files since they were signed, by the list in a signature that is known to be right."""
+    statement = json.loads(base64.b64decode(json.loads(signature.read_bytes())["dsseEnvelope"]["payload"]))["predicate"]
+    if statement["serialization"]["method"] != "files":
+        return  # other tools may sign big files in pieces
+    signed = {part["name"]: part["digest"] for part in statement["resources"]}
+    there = {name: path for name, path in files_of(directory).items() if name != SIGNATURE}
+    for name in sorted(signed.keys() | there.keys()):
+        if name not in there:
+            yield f"{name} is missing"
+        elif name not in signed:
+            yield f"{name} has come in addition"
+        elif _sha256(there[name]) != signed[name]:
+            yield f"{name} {'is cut off' if _is_cut(there[name]) else 'has changed'}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_cut(path: Path) -> bool:
+    """Tell whether a safetensors file ends before the tensors that its head announces."""
+    if path.suffix != ".safetensors":
+        return False
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            head = json.loads(file.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in head.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, IndexError):
+            return path.stat().st_size < 8 + length
+    return path.stat().st_size < 8 + length + max(ends, default=0)
 
 
 @contextmanager

@@ -136,18 +136,21 @@ def change(name: str, how: Callable[[bytes], bytes]) -> Callable[[Path], object]
     return lambda signed: (signed / name).write_bytes(how((signed / name).read_bytes()))
 
 
-NOT_SIGNED_SO = "The model was signed with team-a.pub, but its files are not those that were signed"
+WEIGHTS = "weights.safetensors"
+NOT_SIGNED_SO = "The model was signed with team-a.pub, but is not what was signed: "
 BROKEN = r"The signature of the model, model.sig, is wrong \(team-a.pub: "
 
 
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (change("weights.safetensors", lambda data: data[:-1] + bytes([data[-1] ^ 1])), NOT_SIGNED_SO),
-        (change("weights.safetensors", lambda data: data[:-4]), NOT_SIGNED_SO),
-        (lambda signed: (signed / "golden.npz").unlink(), NOT_SIGNED_SO),
-        (lambda signed: (signed / "more").touch(), NOT_SIGNED_SO),
-        (lambda signed: (signed / ".gitignore").touch(), NOT_SIGNED_SO),
+        (change(WEIGHTS, lambda data: data[:-1] + bytes([data[-1] ^ 1])), f"{NOT_SIGNED_SO}{WEIGHTS} has changed.$"),
+        (change(WEIGHTS, lambda data: data[:-4]), f"{NOT_SIGNED_SO}{WEIGHTS} is cut off.$"),
+        (change(WEIGHTS, lambda data: data[:40]), f"{NOT_SIGNED_SO}{WEIGHTS} is cut off.$"),
+        (change(WEIGHTS, lambda data: data[:8] + b"?" + data[9:]), f"{NOT_SIGNED_SO}{WEIGHTS} has changed.$"),
+        (lambda signed: (signed / "golden.npz").unlink(), f"{NOT_SIGNED_SO}golden.npz is missing.$"),
+        (lambda signed: (signed / "more").touch(), f"{NOT_SIGNED_SO}more has come in addition.$"),
+        (lambda signed: (signed / ".gitignore").touch(), f"{NOT_SIGNED_SO}.gitignore has come in addition.$"),
         (lambda signed: (signed / SIGNATURE).unlink(), "The model is not signed: it lacks model.sig"),
         (change(SIGNATURE, lambda data: data[:-20]), BROKEN),
         (change(SIGNATURE, lambda _data: b"{}"), BROKEN),
