@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from model_server import __version__, report
 from model_server.cgroup import compute_in_one_thread
 from model_server.commands import convert, optimize, package, push, size, train
-from model_server.commands.arguments import duration, positive
+from model_server.commands.arguments import duration, positive, tell_progress
 from model_server.errors import ModelError, Reason
 from model_server.limits import Limits
 from model_server.metrics import MAX_BUCKETS, SECONDS
@@ -117,7 +117,7 @@ def _fetch(options: argparse.Namespace) -> int:
     from model_server.artefact.signature import keys_in_files  # noqa: PLC0415
     from model_server.fetch import Options, fetch, parse_uri  # noqa: PLC0415
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    tell_progress()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
     given = os.environ.get("MODEL_TRUSTED_KEYS")
     with keys_in_files(given) if given else contextlib.nullcontext(options.trusted_keys) as trusted_keys:
@@ -153,7 +153,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from model_server.artefact.digest import parse_digest  # noqa: PLC0415
     from model_server.evaluate import Options, evaluate, parse_metrics  # noqa: PLC0415
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    tell_progress()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that nothing half-fetched is left
     facts = evaluate(
         Options(

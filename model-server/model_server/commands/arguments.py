@@ -1,9 +1,11 @@
-"""How values of flags are written."""
+"""What commands share: how values of flags are written, and how progress is told."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import sys
 
 from model_server.limits import parse_duration
 
@@ -33,3 +35,9 @@ def sizes(text: str) -> list[int]:
 def is_set(variable: str) -> bool:
     """Tell whether a variable of the environment says yes."""
     return os.environ.get(variable, "").lower() in {"1", "true", "yes"}
+
+
+def tell_progress() -> None:
+    """Say on stderr what is done; libraries are heard only where something is wrong."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("model_server").setLevel(logging.INFO)

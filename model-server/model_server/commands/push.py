@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_server.commands.arguments import is_set
+from model_server.commands.arguments import is_set, tell_progress
 
 if TYPE_CHECKING:
     import argparse
@@ -18,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     """Bring the model there, print what to serve."""
     from model_server.push import Options, push  # noqa: PLC0415  # each command imports its own
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    tell_progress()
     told = push(
         options.directory,
         options.uri,
