@@ -101,11 +101,15 @@ class Client:
         """Return what an address answers."""
         return self.run("python3", "-c", _GET, url)
 
+    def post(self, url: str, body: str) -> dict[str, Any]:
+        """Return what an address answers to this JSON."""
+        answered: dict[str, Any] = json.loads(self.run("python3", "-c", _POST, url, given=body))
+        return answered
+
     def infer(self, service: str, inputs: list[list[float]], *, model: str = "") -> list[list[float]]:
         """Ask a model about some rows, and return its rows."""
         url = f"http://{service}:{PORT}/v2/models/{model or service}/infer"
-        answered = json.loads(self.run("python3", "-c", _POST, url, given=_body(inputs)))
-        (output,) = answered["outputs"]
+        (output,) = self.post(url, _body(inputs))["outputs"]
         width = output["shape"][1]
         return [output["data"][start : start + width] for start in range(0, len(output["data"]), width)]
 
