@@ -191,6 +191,8 @@ def _from_json(data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:
     if data is _ABSENT:
         raise ValueError("there are none")
     values = np.array(msgspec.json.decode(data))
+    if values.dtype.kind in "fO" and dtype == np.uint64:  # what a mixture with numbers beyond INT64 becomes
+        values = _whole_numbers(msgspec.json.decode(data))
     if values.dtype.kind == "O" and dtype.kind == "f":
         values = np.array([np.nan if value is None else value for value in values.reshape(-1)])
     if values.size and values.dtype.kind not in _CAST[dtype.kind]:
@@ -199,6 +201,14 @@ def _from_json(data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:
     if dtype.kind != "f" and not np.array_equal(converted, values):
         raise ValueError("they are too large")
     return converted
+
+
+def _whole_numbers(data: Any) -> Array:  # noqa: ANN401  # JSON
+    """Take them as they are."""
+    values = np.array(data, dtype=object)
+    if strange := {type(value).__name__ for value in values.flat} - {"int"}:
+        raise ValueError(f"they are {', '.join(sorted(strange))}")
+    return values.astype(np.uint64)
 
 
 def _bad(message: str) -> ModelError:

@@ -150,6 +150,7 @@ def answered(**changes: object) -> bytes:
         ({"data": [[1], [2.5]]}, [[1], [2.5]]),
         ({"datatype": "BOOL", "data": [True, False]}, [[True], [False]]),
         ({"datatype": "UINT8"}, [[1], [2]]),
+        ({"datatype": "UINT64", "data": [1, 2**63]}, [[1], [2**63]]),
         ({"shape": [2]}, [1, 2]),
     ],
 )
@@ -176,6 +177,8 @@ def test_null_is_no_number(data: object) -> None:
         (answered(datatype="INT64", data=[1, None]), "that are not INT64"),
         (answered(datatype="UINT8", data=[1, 256]), "that are not UINT8"),
         (answered(datatype="INT64", data=[1, 2**70]), "that are not INT64"),
+        (answered(datatype="UINT64", data=[1.5, 2]), "that are not UINT64: they are float"),
+        (answered(datatype="UINT64", data=[1, 2**64]), "that are not UINT64"),
         (answered(data=[[1], [2, 3]]), "that are not FP32"),
         (answered(data={"a": 1}), "that are not FP32"),
         (answered(data=[1]), r"has 1 values of 'y', but says the shape \[2, 1\]"),
