@@ -5,7 +5,6 @@ Engine HPA has the real controller, and an adapter of metrics of the tests' own.
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from cluster.definitions import definition
 from controlplane import metrics_api, pages
 from controlplane.conftest import install_crd, kubectl_of, remove_definition
 from controlplane.witness import Witness
+from sizes import only_full
 from waiting import until
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ BOUNDS = {"minReplicas": 1, "maxReplicas": 6, "inflightPerReplica": 10}
 SILENT = "127.0.0.70"  # where nobody answers
 HPA = BOUNDS | {"engine": "HPA", "scaleDownDelay": "0s"}
 SCALED_OBJECTS = "scaledobjects.keda.sh"
-full = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="make test-full")
+full = only_full("minutes")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from cluster.controlplane import ControlPlane
 from controlplane.chart import CHART, CRD, RELEASE, ROOT, Helm
 from controlplane.conftest import kubectl_of, remove_definition, until_gone, until_served
 from modelservice_operator import config, names, rbac
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Kubectl = Callable[..., str]
 
 ACCOUNT = f"system:serviceaccount:operators:{RELEASE}"
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 SERVICE = {
     "apiVersion": "modelservice.dev/v1alpha1",
     "kind": "ModelService",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
-
 import shown
+from sizes import only_full
 
 
-@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="takes minutes: make test-full")
+@only_full("takes minutes")
 def test_no_panel_is_empty_under_load() -> None:
     counts, _ = shown.measured(180)
     assert counts["panels"] >= 20

@@ -6,7 +6,6 @@ Whoever decides sees the same load: KEDA in Prometheus, an HPA in an adapter of 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from itertools import pairwise
@@ -22,6 +21,7 @@ from controlplane.operator_process import OperatorProcess
 from controlplane.services import Services
 from controlplane.test_autoscaling import BOUNDS, replicas, shape, until_replicas
 from controlplane.witness import Witness, is_true
+from sizes import only_full
 from waiting import until
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
     Object = dict[str, Any]
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds large peers: make test-full"
-)
+pytestmark = only_full("builds large peers")
 SCALING = BOUNDS | {"scaleDownDelay": "0s"}
 KEDA = SCALING | {"engine": "KEDA"}
 ENGINES = ("Builtin", "HPA", "KEDA")

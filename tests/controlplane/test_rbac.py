@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,6 +27,7 @@ from modelservice_operator.cli import KINDS
 from modelservice_operator.kube.resources import COLLECTORS
 from modelservice_operator.kube.session import Cluster
 from modelservice_operator.rollout import revision
+from sizes import IS_FULL
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ RIGHTS = [right for rule in rbac.rules("default") for right in rule.rights()]
 # Asked for by an admission plugin of the API server, not by a request of the operator: no audit log tells of them.
 OWNING = "update modelservices.modelservice.dev/finalizers"
 UNSEEN = {OWNING, "delete poddisruptionbudgets.policy"}
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 TAKEN_AWAY = RIGHTS if IS_FULL else [right for right in RIGHTS if str(right) in {OWNING, "delete services"}]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from cluster.controlplane import ControlPlane
 from controlplane.conftest import install_crd, kubectl_of, new_namespace
 from controlplane.services import Services
 from controlplane.witness import Witness, condition, is_true
+from sizes import IS_FULL
 from waiting import until
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
     Story = Callable[["Model"], None]
 
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 REVISION = "modelservice.dev/revision"
 GPU = "nvidia.com/gpu"
 QUOTA = "/spec/hard/requests.nvidia.com~1gpu"

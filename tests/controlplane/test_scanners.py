@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import yaml
 from cluster import binaries
 from controlplane.chart import ROOT
 from controlplane.rendered import of_models, of_the_chart
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 REASONS = Path(__file__).with_name("scanners.yaml")
 CHECKOV = ROOT / ".venv/checkov/bin/checkov"
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 
 
 def kube_score(folder: Path) -> Findings:

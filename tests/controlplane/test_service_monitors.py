@@ -17,6 +17,7 @@ from cluster import binaries, ports
 from cluster.definitions import definition
 from controlplane.conftest import kubectl_of, remove_definition
 from controlplane.operator_process import OperatorProcess
+from sizes import only_full
 from waiting import until
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def test_who_asks_to_be_told_learns_what_is_missing_until_everything_is_there(wo
         assert not world.condition("m", "Monitored")
 
 
-@pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds a large peer: make test-full")
+@only_full("builds a large peer")
 def test_the_prometheus_operator_accepts_what_it_finds(world: World, plane: ControlPlane, tmp_path: Path) -> None:
     definitions = definition("servicemonitors", "monitoring.coreos.com").parent
     world.kubectl("apply", "--server-side", f"--filename={definitions}")

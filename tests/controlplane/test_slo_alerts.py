@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from controlplane.chart import ROOT
 from firing import paged, told
 from modelservice_operator.api import parse
 from modelservice_operator.slo import Links, rule_groups
+from sizes import IS_FULL
 from stories import OUTAGES, Outage, loud, promising, quiet, slo
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from modelservice_operator.api import ModelServiceSpec
 
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 NEWEST, OLDER = "3.x", "Debian's"
 STORIES = quiet() | loud()
 SEEN = OUTAGES if IS_FULL else [each for each in OUTAGES if each.target in {"99.99%", "99.9%", "99%", "90%"}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e import client as clients
+from sizes import IS_FULL
 from waiting import until
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.node
 
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 FEW, MANY = 12, 24  # requests a second: so many askers, each of which asks once a second
 # Half a second for each batch, whatever is in it: a request has its own and half of the one before, so a pod of 12
 # requests a second has 9 of them at a time, between 6 and 12.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2e import lifecycle
 from e2e.modelservices import ModelService
+from sizes import only_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.node,
-    pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="minutes: part of make test-full"),
+    only_full("minutes"),
 ]
 
 

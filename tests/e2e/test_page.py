@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import pytest
 from e2e import monitoring
 from e2e.conftest import HOME
 from e2e.installed import NAMESPACE
+from sizes import only_full
 from waiting import until
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.node,
-    pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="builds large peers: make test-full"),
+    only_full("builds large peers"),
 ]
 
 BURN = "ModelServiceErrorBudgetBurn"

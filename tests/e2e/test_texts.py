@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from e2e import client as clients
 from e2e.installed import EXAMPLES, ROOT
 from environments import python_of
 from model_server.convert import convert
+from sizes import only_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.node,
-    pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "full", reason="minutes: part of make test-full"),
+    only_full("minutes"),
 ]
 
 LIBRARY = "sentence-transformers"

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-IS_FULL = os.environ.get("HYPOTHESIS_PROFILE") == "full"
 _BEGUN = time.monotonic()
 
 

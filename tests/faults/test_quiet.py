@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from faults import report
 from faults.admin import model_service, services
-from faults.report import IS_FULL
 from faults.state import State, is_settled
 from faults.world import world
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from pathlib import Path

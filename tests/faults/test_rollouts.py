@@ -9,10 +9,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from faults.outcomes import metrics_told
-from faults.report import IS_FULL
 from faults.rollouts import ROLLOUTS
 from faults.sweep import judge, sweep
 from faults.world import world
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from controlplane.kubelet import DIGEST
 from faults.admin import Admin, model_service, services
 from faults.pods import GPU
-from faults.report import IS_FULL
 from faults.state import State, differences, is_settled, states
 from faults.world import world
 from modelservice_operator.api import InvalidSpec, canonical, parse
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from pathlib import Path

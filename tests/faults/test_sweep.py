@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from faults.life import LIFE
 from faults.proxy import Fault
-from faults.report import IS_FULL
 from faults.sweep import judge, sweep
 from faults.world import world
+from sizes import IS_FULL
 
 if TYPE_CHECKING:
     from pathlib import Path
