@@ -55,7 +55,7 @@ async def pattern(world: World, life: Sequence[Step]) -> Pattern:
     """Live some lives without faults; they must be alike, and name the writes that can go wrong."""
     namespaces = [f"pattern-{number}" for number in range(_PATTERNS)]
     await world.admin.namespaces(namespaces)
-    states: dict[str, State] = {}
+    settled: dict[str, State] = {}
     for step in life:
         report.say(f"pattern: {step.name}")
         world.proxy.begin(step.name, namespaces)
@@ -72,10 +72,10 @@ async def pattern(world: World, life: Sequence[Step]) -> Pattern:
         own = [found.get(namespace, {}) for namespace in namespaces]
         for other in own[1:]:
             assert other == own[0], f"{step.name}: two lives without faults differ: {differences(other, own[0])}"
-        states[step.name] = own[0]
+        settled[step.name] = own[0]
     writes = dict.fromkeys(write for namespace, write in world.proxy.writes if namespace in namespaces)
     silent = {step.name for step in life} - {write.step for write in writes}
-    return Pattern(life, states, [*writes, *(Write(step, _NO_WRITE) for step in sorted(silent))])
+    return Pattern(life, settled, [*writes, *(Write(step, _NO_WRITE) for step in sorted(silent))])
 
 
 def triples(known: Pattern) -> list[Triple]:
