@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
+import numpy as np
 from prometheus_client import generate_latest
 
 import gpus
@@ -30,6 +31,8 @@ from controlplane.conftest import install_crd, kubectl_of
 from controlplane.kubelet import Kubelet
 from controlplane.operator_process import OperatorProcess
 from controlplane.services import Services
+from model_server.protocol.datatypes import DATATYPES, TensorSpec
+from model_server.reference import LEAST_ROWS, reference_of, write_reference
 from modelservice_operator import names
 from scraping import Prometheus, pages
 from server.support import mlp_directory, started
@@ -76,7 +79,9 @@ class Node(Kubelet):
         self._servers: dict[str, Server] = {}
         self._ready: dict[str, tuple[str, int]] = {}
         for name, layers in _LAYERS.items():
-            mlp_directory(models / name, *layers)
+            rows = np.random.default_rng(0).standard_normal((LEAST_ROWS, layers[0]), np.float32)
+            spec = TensorSpec("x", DATATYPES["FP32"], (-1, layers[0]))
+            write_reference(mlp_directory(models / name, *layers), reference_of([spec], {"x": rows}))
 
     @contextmanager
     def running(self) -> Iterator[Node]:
