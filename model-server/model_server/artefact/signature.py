@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from model_server.artefact.digest import files_of
 from model_server.errors import ModelError, Reason, first_line
 from model_server.tokens import token_files
@@ -93,18 +95,26 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Tensor(msgspec.Struct):
+    """An entry in the head of a safetensors file; that of its metadata has no bytes."""
+
+    data_offsets: tuple[int, int] = (0, 0)
+
+
 def _is_cut(path: Path) -> bool:
     """Tell whether a safetensors file ends before the tensors that its head announces."""
     if path.suffix != ".safetensors":
         return False
+    size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        data = 8 + int.from_bytes(file.read(8), "little")
+        if size < data:
+            return True
         try:
-            head = json.loads(file.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in head.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, IndexError):
-            return path.stat().st_size < 8 + length
-    return path.stat().st_size < 8 + length + max(ends, default=0)
+            head = msgspec.json.decode(file.read(data - 8), type=dict[str, _Tensor])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return False
+    return size < data + max((each.data_offsets[1] for each in head.values()), default=0)
 
 
 @contextmanager

@@ -148,6 +148,8 @@ BROKEN = r"The signature of the model, model.sig, is wrong \(team-a.pub: "
         (change(WEIGHTS, lambda data: data[:-4]), f"{NOT_SIGNED_SO}{WEIGHTS} is cut off.$"),
         (change(WEIGHTS, lambda data: data[:40]), f"{NOT_SIGNED_SO}{WEIGHTS} is cut off.$"),
         (change(WEIGHTS, lambda data: data[:8] + b"?" + data[9:]), f"{NOT_SIGNED_SO}{WEIGHTS} has changed.$"),
+        (change(WEIGHTS, lambda data: b"\xff" * 8 + data[8:]), f"{NOT_SIGNED_SO}{WEIGHTS} is cut off.$"),
+        (change(WEIGHTS, lambda _data: (2).to_bytes(8, "little") + b"[]"), f"{NOT_SIGNED_SO}{WEIGHTS} has changed.$"),
         (lambda signed: (signed / "golden.npz").unlink(), f"{NOT_SIGNED_SO}golden.npz is missing.$"),
         (lambda signed: (signed / "more").touch(), f"{NOT_SIGNED_SO}more has come in addition.$"),
         (lambda signed: (signed / ".gitignore").touch(), f"{NOT_SIGNED_SO}.gitignore has come in addition.$"),
