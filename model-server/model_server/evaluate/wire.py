@@ -190,9 +190,10 @@ def _from_json(data: msgspec.Raw, dtype: np.dtype[Any]) -> Array:
     """Take the values as they are: no number out of a string, no integer out of a fraction; null is no number."""
     if data is _ABSENT:
         raise ValueError("there are none")
-    values = np.array(msgspec.json.decode(data))
+    decoded = msgspec.json.decode(data)
+    values = np.array(decoded)
     if values.dtype.kind in "fO" and dtype == np.uint64:  # what a mixture with numbers beyond INT64 becomes
-        values = _whole_numbers(msgspec.json.decode(data))
+        values = _whole_numbers(decoded)
     if values.dtype.kind == "O" and dtype.kind == "f":
         values = np.array([np.nan if value is None else value for value in values.reshape(-1)])
     if values.size and values.dtype.kind not in _CAST[dtype.kind]:
