@@ -21,11 +21,14 @@ from controlplane.kubelet import Kubelet, serving
 from controlplane.operator_process import OperatorProcess
 from controlplane.services import Services
 from modelservice_operator.api import crd
+from modelservice_operator.kube.resources import MODEL_SERVICES
 from modelservice_operator.kube.session import Cluster
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from modelservice_operator.kube.resources import Body
 
     Kubectl = Callable[..., str]
 
@@ -100,6 +103,13 @@ def new_namespace(kubectl: Kubectl) -> str:
     name = f"test-{uuid.uuid4().hex[:10]}"
     kubectl("create", "namespace", name)
     return name
+
+
+async def created(cluster: Cluster, namespace: str, name: str) -> Body:
+    """Create a ModelService."""
+    body: dict[str, Any] = {"apiVersion": MODEL_SERVICES.api_version, "kind": MODEL_SERVICES.kind}
+    metadata = {"name": name, "namespace": namespace}
+    return await cluster.create(MODEL_SERVICES, body | {"metadata": metadata, "spec": {"model": {"uri": "file:///m"}}})
 
 
 def kubectl_of(plane: ControlPlane) -> Kubectl:

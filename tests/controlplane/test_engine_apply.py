@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from controlplane.conftest import created
 from modelservice_operator import names
 from modelservice_operator.engine.apply import UNMARKED, Applier
 from modelservice_operator.engine.store import Key, Store
@@ -31,17 +32,11 @@ def applier(cluster: Cluster, store: Store) -> Applier:
     return Applier(cluster, store, lambda _: None, UNMARKED)
 
 
-async def service(cluster: Cluster, namespace: str) -> Body:
-    body: Body = {"apiVersion": MODEL_SERVICES.api_version, "kind": MODEL_SERVICES.kind}
-    metadata = {"name": "m", "namespace": namespace}
-    return await cluster.create(MODEL_SERVICES, body | {"metadata": metadata, "spec": {"model": {"uri": "file:///m"}}})
-
-
 @pytest.mark.parametrize("conditional", [True, False])
 async def test_a_process_whose_watch_lags_overwrites_nothing_that_was_made_before_it(
     cluster: Cluster, namespace: str, *, conditional: bool
 ) -> None:
-    owner = await service(cluster, namespace)
+    owner = await created(cluster, namespace, "m")
     await applier(cluster, Store(MODEL_SERVICES, names.NAME)).ensure(owner, line(namespace, PROMOTED), None)
     store = Store(MODEL_SERVICES, names.NAME)
     later = applier(cluster, store)
@@ -54,7 +49,7 @@ async def test_a_process_whose_watch_lags_overwrites_nothing_that_was_made_befor
 
 
 async def test_a_child_that_lost_its_label_gets_it_back(cluster: Cluster, namespace: str) -> None:
-    owner = await service(cluster, namespace)
+    owner = await created(cluster, namespace, "m")
     store = Store(MODEL_SERVICES, names.NAME)
     subject = applier(cluster, store)
     await subject.ensure(owner, line(namespace, PROMOTED), None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cluster import ports
 from cluster.access import Access
+from controlplane.conftest import created
 from modelservice_operator import names
 from modelservice_operator.engine import operator
 from modelservice_operator.engine.operator import DeadPartError, Kinds, Operator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from cluster.controlplane import ControlPlane
     from modelservice_operator.engine.operator import Deliver, Watch
     from modelservice_operator.engine.store import Key, Store
-    from modelservice_operator.kube.resources import Body
 
     Kubectl = Callable[..., str]
 
@@ -55,12 +55,6 @@ class Mourner:
 
     def gauges(self) -> str:
         return ""
-
-
-async def created(cluster: Cluster, namespace: str, name: str) -> Body:
-    body: dict[str, Any] = {"apiVersion": MODEL_SERVICES.api_version, "kind": MODEL_SERVICES.kind}
-    metadata = {"name": name, "namespace": namespace}
-    return await cluster.create(MODEL_SERVICES, body | {"metadata": metadata, "spec": {"model": {"uri": "file:///m"}}})
 
 
 async def life(cluster: Cluster, namespace: str, watch: Watch, domain: Mourner | None = None) -> None:
