@@ -794,7 +794,7 @@ class Autoscaling(Block):
     """Requests without an answer that a replica is to have. Default: 0.7 of the saturation concurrency that the
     evaluation measured; with a latency in spec.slo Builtin learns which share."""
 
-    scale_down_delay: Annotated[Duration, between("0s", "24h")] = Duration.parse("1m")
+    scale_down_delay: Annotated[Duration, between("0s", "24h")] = Duration.parse("2m")
     """For how long fewer must have been enough."""
 
     schedules: Annotated[tuple[Schedule, ...], Field(max_length=16)] = ()

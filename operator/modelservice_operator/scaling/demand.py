@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SOON: Final = 300.0
 """In so many seconds a queue is to be worked off."""
-_MOST: Final = 2.5
+_MOST: Final = 4.0
 """So many times what pods work on is the most that may be concluded from them: few answers are a weak witness."""
 
 

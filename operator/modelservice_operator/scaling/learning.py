@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from modelservice_operator.scaling.policy import Promise
 
 LEAST: Final = 0.5
-MOST: Final = 1.4
+MOST: Final = 1.3
 """Above 1 some requests are meant to wait: where they are long, and a pod is there sooner than they are late."""
 
 _SPENT: Final = 0.95
 """So much of the error budget is meant to be spent; the rest is for what nobody has seen yet."""
 _HOUR: Final = 3600.0
-_FIRST_STEP, _LAST_STEP = 20.0, 4.0
-"""By so much the part would fall in an hour in which all are late: in the first hour, and after the fifth."""
+_FIRST_STEP, _LAST_STEP = 20.0, 2.0
+"""By so much the part would fall in an hour in which all are late: in the first hour, and after the tenth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,17 +47,18 @@ class Policy:
     min_replicas: int = 1
     max_replicas: int = 1
     schedules: tuple[Schedule, ...] = ()
-    scale_down_delay: float = 60.0
+    scale_down_delay: float = 120.0
     """Fewer replicas must have been enough for so long."""
     scale_down_step: float = 0.25
     """The most that goes at once, as a part of the replicas; one at least."""
     scale_down_period: float = 30.0
     """From one step down to the next."""
-    stable_window: float = 120.0
-    panic_window: float = 15.0
-    panic_factor: float = 1.5
-    """The short window counts when it asks for so many times the replicas: at a target of 0.7 they are full then."""
-    tolerance: float = 0.1
+    stable_window: float = 20.0
+    """Short: what it asks for is kept for the delay, so a load that varies gets by itself the room that it needs."""
+    panic_window: float = 10.0
+    panic_factor: float = 2.0
+    """The shorter window counts when it asks for so many times the replicas."""
+    tolerance: float = 0.15
     """By so much of itself the target may be passed before replicas are added."""
     patience: float = 30.0
     """What was seen longer ago is stale."""

@@ -16,7 +16,7 @@ def test_load_is_followed_after_the_second_look() -> None:
     assert life.look(28).rule is Rule.LEARNING
     assert (life.look(28).replicas, life.last.rule) == (4, Rule.LOAD)
     assert life.last.message == (
-        "3 ready pods, 28 requests in flight, 7 meant for each replica: over 120s that asks for 4 replicas, "
+        "3 ready pods, 28 requests in flight, 7 meant for each replica: over 20s that asks for 4 replicas, "
         "and there are 3."
     )
 
@@ -25,16 +25,22 @@ def test_a_little_too_much_is_left_to_the_pods() -> None:
     assert Life(replicas=3).steady(22, 600).last.rule is Rule.STEADY
 
 
-def test_a_surge_is_answered_by_the_short_window() -> None:
+def test_a_surge_is_answered_by_the_shorter_window_and_then_by_the_longer_one() -> None:
     life = Life(replicas=2).steady(10, 300)
-    assert life.looks([60, 60]).last.rule is Rule.SURGE
-    assert life.replicas == 7
+    assert (life.look(60).rule, life.replicas) == (Rule.SURGE, 5)
+    assert life.steady(60, POLICY.stable_window).replicas == 9
+    assert Rule.LOAD in {each.rule for each in life.decisions[-4:]}
 
 
 def test_what_a_surge_brought_stays_for_the_delay() -> None:
     life = Life(replicas=2).steady(10, 600).looks([60, 60])
-    assert {each.replicas for each in life.steady(10, POLICY.scale_down_delay - 5).decisions[-50:]} == {7}
-    assert life.steady(10, 60).replicas < 7
+    assert {each.replicas for each in life.steady(10, POLICY.scale_down_delay - 5).decisions[-50:]} == {5}
+    assert life.steady(10, 60).replicas < 5
+
+
+def test_a_load_that_swings_keeps_the_replicas_that_its_peaks_need() -> None:
+    life = Life(replicas=6).looks(([20] * 6 + [60] * 6) * 20)  # half a minute each, 40 on average
+    assert {each.replicas for each in life.decisions[-200:]} == {8}  # within the tolerance
 
 
 def test_fewer_replicas_come_after_the_whole_delay_and_step_by_step() -> None:
@@ -48,7 +54,7 @@ def test_fewer_replicas_come_after_the_whole_delay_and_step_by_step() -> None:
         if life.replicas != before:
             sizes.append((life.now - begin, life.replicas))
     assert sizes[0][0] >= POLICY.scale_down_delay
-    assert [size for _, size in sizes] == [9, 7, 6, 5, 4, 3, 2]
+    assert [size for _, size in sizes] == [8, 6, 5, 4, 3, 2]
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(sizes)]
     assert min(gaps) >= POLICY.scale_down_period
 
