@@ -5,8 +5,8 @@
 Each trace is replayed (modelservice_operator/scaling/simulator) under Builtin as it is shipped; under HPA on in-flight
 requests, HPA on CPU, KEDA and KPA with their documented defaults, and with the best setting of a grid, one for all
 traces; under the fewest fixed replicas; and under an oracle. The folder has public traces in CSV files (default:
-MODELSERVICE_TRACES); without one only generated traces are replayed, and one more of them. No number depends on the
-machine.
+MODELSERVICE_TRACES); without one only generated traces are replayed, and one more of them. All numbers are
+means over three replays, whose chances are the same for all; none depends on the machine.
 
 Progress goes to stderr. On stdout there is a row for each trace, and in the last line one JSON object:
 `replica_hours_vs_default_peers` is Builtin's replica-hours beside the cheapest peer at its defaults that attains the
@@ -72,7 +72,7 @@ def _played(job: tuple[int, int]) -> Outcome:
     """Run in a process that has the cases from its parent."""
     what, case = JOBS[job[0]], CASES[job[1]]
     if isinstance(what, Setting):
-        return contest.outcome(case, what.make(case.service))
+        return contest.outcome(case, what.make)
     return contest.of_oracle(case) if what == "oracle" else contest.of_fixed(case)
 
 
@@ -99,7 +99,7 @@ def _row(
 
 def _outcome(name: str, found: Outcome) -> str:
     mark = "" if found.attains else ", MISSED"
-    return f"{name}: {found.replica_hours:.1f} h at {found.attainment:.2%}{mark}, {found.started} started"
+    return f"{name}: {found.replica_hours:.1f} h at {found.attainment:.2%}{mark}, {found.started:.0f} started"
 
 
 def _say(text: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from cases import Case
 from modelservice_operator.scaling.simulator import hpa, kpa
 from modelservice_operator.scaling.simulator.autoscalers import Builtin, Fixed
 from modelservice_operator.scaling.simulator.oracle import oracle
@@ -16,6 +15,7 @@ from modelservice_operator.scaling.simulator.service import ATTAINED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from cases import Case
     from modelservice_operator.scaling.simulator.service import Autoscaler, Service
 
 Make: TypeAlias = "Callable[[Service], Autoscaler]"
@@ -33,11 +33,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a setting made of a trace."""
+    """What a setting made of a trace, the mean over some replays of it."""
 
     attainment: float
     replica_hours: float
-    started: int
+    started: float
 
     @property
     def attains(self) -> bool:
@@ -83,15 +83,26 @@ def _kpa(share: float, seconds: float) -> Make:
 BUILTIN: Final = Setting("Builtin", "as shipped", Builtin.shipped, is_default=True)
 
 
-def outcome(case: Case, autoscaler: Autoscaler) -> Outcome:
-    """Replay a trace."""
-    found = replay(case.trace, case.service, autoscaler, replicas=case.replicas)
-    return Outcome(found.attainment, found.replica_hours, found.started)
+REPLAYS: Final = 3
+"""Chance says which replica gets a request and how long one loads; who just attains it may owe it to that."""
+
+
+def outcome(case: Case, make: Make) -> Outcome:
+    """Replay a trace, each time with other chances, the same ones for all settings."""
+    found = [
+        replay(case.trace, case.service, make(case.service), replicas=case.replicas, seed=seed)
+        for seed in range(REPLAYS)
+    ]
+    return Outcome(
+        fmean(each.attainment for each in found),
+        fmean(each.replica_hours for each in found),
+        fmean(each.started for each in found),
+    )
 
 
 def of_oracle(case: Case) -> Outcome:
     """Return the cheapest plan that attains the objective, or the one that comes nearest."""
-    return _best(outcome(case, oracle(case.trace, case.service, share)) for share in SHARES)
+    return _best(outcome(case, lambda service, share=share: oracle(case.trace, service, share)) for share in SHARES)
 
 
 def of_fixed(case: Case) -> Outcome:
@@ -99,9 +110,12 @@ def of_fixed(case: Case) -> Outcome:
     low, high = 1, case.service.max_replicas
     while low < high:
         middle = (low + high) // 2
-        fixed = outcome(Case(case.trace, case.service, middle), Fixed(middle))
-        low, high = (low, middle) if fixed.attains else (middle + 1, high)
-    return outcome(Case(case.trace, case.service, low), Fixed(low))
+        low, high = (low, middle) if _fixed(case, middle).attains else (middle + 1, high)
+    return _fixed(case, low)
+
+
+def _fixed(case: Case, replicas: int) -> Outcome:
+    return outcome(replace(case, replicas=replicas), lambda _: Fixed(replicas))
 
 
 def _best(outcomes: Iterable[Outcome]) -> Outcome:
