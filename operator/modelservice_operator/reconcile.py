@@ -411,12 +411,19 @@ class Reconciler:
             self._recorder.record(seen.service, events.of_scaling(seen.situation.replicas, decision))
 
     async def _collect(self, seen: Seen) -> None:
-        """Drop the ledger's oldest lines, and the pins that only they need."""
+        """Drop the ledger's oldest lines, and the pins that only they need.
+
+        A pin can be seen before the line that it belongs to, and cannot be found again once the pods are gone.
+        """
         dropped = set(collectable(seen.situation))
         for name in dropped:
             await self._applier.remove(seen.children.revisions[name])
         for name, body in seen.children.pins.items():
-            if name in dropped or name not in seen.children.revisions:
+            if name not in seen.children.revisions:
+                is_needed = await self._applier.look(CONTROLLER_REVISIONS, seen.namespace, name) is not None
+            else:
+                is_needed = name not in dropped
+            if not is_needed:
                 await self._applier.remove(body)
 
     async def _ensure(

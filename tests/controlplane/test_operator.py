@@ -400,6 +400,26 @@ def test_a_pin_cannot_be_edited(services: Services) -> None:
         services.kubectl("patch", "configmap", name, "-p", '{"data": {"digest": "sha256:2"}}')
 
 
+def test_a_pin_whose_line_of_the_ledger_is_not_seen_stays(services: Services, operator: OperatorProcess) -> None:
+    """A watch that lags does not show the line; without the label no watch does."""
+
+    def becomes(model: str) -> None:
+        services.apply(model={"uri": model})
+        until(lambda: services.revisions()[0]["model"].startswith(f"{model}@"), "it is promoted, and pinned")
+        until(operator.is_idle, "nothing is left to do")
+
+    services.apply()
+    services.until("Ready", "True", "Ready")
+    (old,) = services.revisions()
+    becomes("file:///models/m2")
+    services.kubectl("label", "controllerrevision", old["name"], "modelservice.dev/name-")
+    becomes("file:///models/m3")
+    assert services.get("configmap", old["name"])["data"]["digest"] in old["model"]
+    services.kubectl("delete", "controllerrevision", old["name"])
+    becomes("file:///models/m4")
+    assert old["name"] not in {each["metadata"]["name"] for each in services.all("configmaps")}
+
+
 def test_the_service_changes_its_type_at_once_and_its_port_and_scheme_with_the_revision(
     services: Services, kubelet: Kubelet
 ) -> None:
