@@ -415,15 +415,12 @@ class Reconciler:
 
         A pin can be seen before the line that it belongs to, and cannot be found again once the pods are gone.
         """
-        dropped = set(collectable(seen.situation))
+        dropped, lines = set(collectable(seen.situation)), seen.children.revisions
         for name in dropped:
-            await self._applier.remove(seen.children.revisions[name])
+            await self._applier.remove(lines[name])
         for name, body in seen.children.pins.items():
-            if name not in seen.children.revisions:
-                is_needed = await self._applier.look(CONTROLLER_REVISIONS, seen.namespace, name) is not None
-            else:
-                is_needed = name not in dropped
-            if not is_needed:
+            line = lines.get(name) or await self._applier.look(CONTROLLER_REVISIONS, seen.namespace, name)
+            if line is None or name in dropped:
                 await self._applier.remove(body)
 
     async def _ensure(
