@@ -102,7 +102,8 @@ def outcome(case: Case, make: Make) -> Outcome:
 
 def of_oracle(case: Case) -> Outcome:
     """Return the cheapest plan that attains the objective, or the one that comes nearest."""
-    return _best(outcome(case, lambda service, share=share: oracle(case.trace, service, share)) for share in SHARES)
+    plans = (oracle(case.trace, case.service, share) for share in SHARES)
+    return _best(outcome(case, lambda _, plan=plan: plan) for plan in plans)
 
 
 def of_fixed(case: Case) -> Outcome:
