@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e import client as clients
+from modelservice_operator.scaling import Policy
 from waiting import until
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_twice_the_load_gets_twice_the_pods_and_half_of_it_costs_no_request(
     with client.load("sleeper", [[1.0]], askers=FEW, period=1.0) as load:
         until(lambda: figure("rule", labels=',rule="Steady"'), "the load is what the pod is for", details=service.get)
         until(lambda: figure("inflight") >= FEW / 2, "the load is seen")
-        time.sleep(20)  # the windows are full of the load before
+        time.sleep(Policy(target=1).stable_window)  # the windows are full of the load before
         load.order(MANY)
         times = {"step": time.time()}
         until(lambda: figure("inflight") >= MANY / 2, "signal")
