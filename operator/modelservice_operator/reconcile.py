@@ -150,6 +150,7 @@ class Reconciler:
                 fresh, is_fresh = await self._applier.look_again(service), True
                 if fresh is None or "deletionTimestamp" in fresh["metadata"]:
                     return None  # its last event is on its way
+                await self._applier.look_again_at_children(fresh, CONTROLLER_REVISIONS)
                 service, wish, children = fresh, await self._read(fresh), self._children(fresh)
                 continue
             moved, problem = False, seen.problem

@@ -60,3 +60,23 @@ async def test_a_child_that_lost_its_label_gets_it_back(cluster: Cluster, namesp
         await subject.ensure(owner, line(namespace, RECORDED), None, conditional=True)
     await subject.ensure(owner, line(namespace, RECORDED), None, conditional=True)
     assert "m-abc" in store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)
+
+
+async def test_children_are_read_again_for_decisions_that_must_not_rest_on_a_watch_that_lags(
+    cluster: Cluster, namespace: str
+) -> None:
+    owner = await created(cluster, namespace, "m")
+    store, elsewhere = Store(MODEL_SERVICES, names.NAME), Store(MODEL_SERVICES, names.NAME)
+    subject = applier(cluster, store)
+    await subject.ensure(owner, line(namespace, RECORDED), None)
+    other = applier(cluster, elsewhere)
+    await other.look_again_at_children(owner, CONTROLLER_REVISIONS)
+    (live,) = elsewhere.children(Key(namespace, "m"), CONTROLLER_REVISIONS).values()
+    await other.ensure(owner, line(namespace, PROMOTED), live, conditional=True)
+
+    def seen() -> Verdict:
+        return entry(store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)["m-abc"], {}).verdict
+
+    assert seen() is Verdict.UNDECIDED
+    await subject.look_again_at_children(owner, CONTROLLER_REVISIONS)
+    assert seen() is Verdict.PROMOTED

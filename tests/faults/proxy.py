@@ -8,6 +8,7 @@ own name is made up. A plan says for each namespace which of the writes meet whi
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import ssl
 from collections import Counter, defaultdict, deque
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 _TARGET = re.compile(
     r"/apis?/(?:[^/]+/)?[^/]+/namespaces/(?P<namespace>[^/]+)/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?$"
 )
-_SERVICES = "modelservices"
+_SERVICES, _LINES, _CHILDREN = "modelservices", "controllerrevisions", "all other kinds"
 _VERBS = {"POST": "create", "PATCH": "apply", "PUT": "replace", "DELETE": "delete"}
 _BEATS = "leases"  # the one thing that is written for ever, where an operator is not the only one
 _SILENT_SECONDS = 4.0  # longer than the operator under test waits for an answer: see impatient_operator.py
 _LAG_SECONDS = 1.5
+# After how many lags the watches of a process that starts on old lists tell more: the orders take turns.
+_ORDERS = ({_LINES: 1, _CHILDREN: 1}, {_CHILDREN: 1, _LINES: 2, _SERVICES: 3}, {_LINES: 1, _CHILDREN: 2})
 _LOST_SECONDS = 0.4
 _REMEMBERED_EVENTS = 200
 _PASSED_ON = ("Accept", "Authorization", "Content-Type")
@@ -42,7 +45,7 @@ class Fault(Enum):
 
     CRASH_BEFORE = "the operator is killed before the write arrives"
     CRASH_AFTER = "the operator is killed after the write, before the answer"
-    STALE = "the operator is killed after the write, and starts on lists from before the step, late for its children"
+    STALE = "the operator is killed after the write, and starts on lists from before the step, late for what came then"
     CONFLICT = "409"
     THROTTLED = "429 with Retry-After"
     ERROR = "500"
@@ -105,6 +108,7 @@ class FaultProxy:
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._streams: set[_Stream] = set()
         self._late: dict[str, float] = {}
+        self._orders = itertools.cycle(_ORDERS)
         self._stale: dict[str, bytes] = {}
         self._kept: dict[str, bytes] = {}
         self._asked: dict[str, dict[str, str]] = {}  # the lists that the operator asks for, with its headers
@@ -148,7 +152,7 @@ class FaultProxy:
         self._stale = {}
         if self.starts_stale:
             self._stale = dict(self._kept)
-            self._late["children"] = asyncio.get_running_loop().time() + _LAG_SECONDS
+            self._fall_behind(next(self._orders))
         self.starts_stale = False
         self.victims = 0
         self._dead.set()
@@ -173,9 +177,9 @@ class FaultProxy:
                         with suppress(ConnectionError, RuntimeError):
                             await stream.response.write(line)
             case Fault.LATE_CHILDREN:
-                self._late["children"] = loop.time() + _LAG_SECONDS
+                self._fall_behind({_LINES: 1, _CHILDREN: 1})
             case Fault.LATE_SERVICES:
-                self._late[_SERVICES] = loop.time() + _LAG_SECONDS
+                self._fall_behind({_SERVICES: 1})
             case _:
                 raise AssertionError(fault)
 
@@ -287,7 +291,7 @@ class FaultProxy:
                 await self._tell(stream, line + b"\n")
 
     async def _tell(self, stream: _Stream, line: bytes) -> None:
-        group = _SERVICES if stream.plural == _SERVICES else "children"
+        group = stream.plural if stream.plural in {_SERVICES, _LINES} else _CHILDREN
         while (wait := self._late.get(group, 0.0) - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 (a time, no event, is waited for)
             await asyncio.sleep(wait)
         if stream.lost:
@@ -297,6 +301,10 @@ class FaultProxy:
         if namespace in self._steps and event["type"] != "BOOKMARK":
             stream.told[namespace].append(line)
         await stream.response.write(line)
+
+    def _fall_behind(self, lags: Mapping[str, int]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._late |= {group: now + number * _LAG_SECONDS for group, number in lags.items()}
 
     def _end_streams(self, *, gone: bool) -> None:
         for stream in self._streams:

@@ -116,6 +116,12 @@ class Applier:
         self._store.upsert(resource, fresh)
         return fresh
 
+    async def look_again_at_children(self, owner: Body, resource: Resource) -> None:
+        """Read all children of a kind from the API server into the store, for the same decisions."""
+        key = _key(owner)
+        for child in await self.find(resource, key.namespace, selector=self._store.selector(key)):
+            self._store.upsert(resource, child)
+
     async def look(self, resource: Resource, namespace: str, name: str) -> Body | None:
         """Read an object that may be somebody else's, as the store knows none of those."""
         try:

@@ -112,6 +112,10 @@ class Store:
         name = (metadata.get("labels") or {}).get(self._label)
         return Key(metadata["namespace"], name) if name else None
 
+    def selector(self, key: Key) -> str:
+        """Give the label selector that finds the children of a service."""
+        return f"{self._label}={key.name}"
+
     # -- for those who hear of changes: each returns the keys to wake
 
     def upsert(self, resource: Resource, body: Body) -> set[Key]:

@@ -190,6 +190,14 @@ def test_to_leave_what_is_stable_to_forget_a_failure_or_to_take_pods_away_is_to_
     assert gives_up(Situation("a", 3, (stable, Entry("b", 2, verdict=Verdict.FAILED)), load, frozenset("a")))
 
 
+def test_to_take_traffic_away_is_to_give_something_up_also_where_no_pods_are_seen() -> None:
+    failed = Entry("b", 2, verdict=Verdict.FAILED)
+    seen = Situation("b", 3, (promoted("a"), failed), {"a": running(3)}, frozenset("b"))
+    plan = decide(seen)
+    assert (plan.phase, plan.traffic) == (Phase.RETURNING, ("a",))
+    assert gives_something_up(seen, plan)
+
+
 def test_only_a_deployment_without_pods_is_removed() -> None:
     load = {"a": running(0), "b": running(1), "c": running(3)}
     seen = Situation("c", 3, (promoted("c", 3),), load, frozenset("c"))
