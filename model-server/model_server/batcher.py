@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What is so large runs at once: it is still in the processor's cache, and in one turn of the loop hardly another comes
+# that could join it (measured, images of 150,000 values: 9,100 instead of 8,500 requests per second).
+_LARGE_VALUES = 65_536
+
 
 class Handle(Protocol):
     """A call that may be taken back."""
@@ -170,7 +174,9 @@ class Batcher:
         self._live[ticket] = None
         if self._expiry_call is None:
             self._await_expiry()
-        if not self._busy and self._dispatch_call is None:
+        if not self._busy and ticket.size >= _LARGE_VALUES and self._delay(bucket) <= 0:
+            self._dispatch()
+        elif not self._busy and self._dispatch_call is None:
             self._dispatch_in(self._delay(bucket))
         elif not self._busy and limits.max_batch_delay_seconds > 0 and bucket.rows >= limits.max_batch_size:
             self._dispatch_in(0.0)  # full before its delay is over

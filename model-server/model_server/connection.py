@@ -36,7 +36,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from model_server.errors import RequestError
-from model_server.exchange import Request, error_response
+from model_server.exchange import JSON_LENGTH, MAX_DIGITS, Request, error_response
 
 if TYPE_CHECKING:
     from collections import deque
@@ -61,6 +61,7 @@ MAX_HEAD_BYTES = 64 * 1024
 LINGER_SECONDS = 2
 _SMALL_BYTES = 16 * 1024
 _STRANGERS_BYTES = 64 * 1024
+_ALIGNMENT = 16  # of the memory that Python gives, and more than any datatype asks for
 
 _UPGRADE = (b"connection", b"upgrade", b"http2-settings")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -149,10 +150,17 @@ class Exchange:
         else:
             self.chunks.append(bytearray(piece) if last is not None and len(piece) < _SMALL_BYTES else piece)
 
-    def body(self) -> bytes:
-        """Return the whole body and forget it."""
+    def body(self) -> bytes | memoryview:
+        """Return the whole body and forget it.
+
+        A large one lies so that a model can work in it: its tensors are aligned, and may be written to.
+        """
         chunks, self.chunks = self.chunks, []
-        return bytes(chunks[0]) if len(chunks) == 1 else b"".join(chunks)  # bytes of bytes are no copy
+        if len(chunks) == 1:
+            return bytes(chunks[0])  # bytes of bytes are no copy
+        length = next((value for name, value in self.headers if name == JSON_LENGTH), b"")
+        skew = -int(length) % _ALIGNMENT if length.isdigit() and len(length) <= MAX_DIGITS else 0
+        return memoryview(bytearray().join((bytes(skew), *chunks)))[skew:]
 
     def refuse(self, problem: RequestError) -> None:
         """Read no more of it, and close after the answer: what follows cannot be told from a next request."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 JSON = ((b"content-type", b"application/json"),)
+JSON_LENGTH = b"inference-header-content-length"  # how much of a body is JSON, where binary tensors follow it
+MAX_DIGITS = 18  # fits 64 bits
 
 
 @dataclass(slots=True)  # here and below not frozen, which would cost a small model's request 1 µs each
@@ -30,7 +32,7 @@ class Request:
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
-    body: bytes
+    body: bytes | memoryview
     arrived: float
     problem: RequestError | None = None
 

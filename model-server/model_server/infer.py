@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from model_server.errors import RequestError
-from model_server.exchange import JSON, Response, error_response
+from model_server.exchange import JSON, JSON_LENGTH, MAX_DIGITS, Response, error_response
 from model_server.protocol.decode import decode
 from model_server.protocol.encode import encode
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAX_DIGITS = 18  # fits 64 bits
-_JSON_LENGTH = b"inference-header-content-length"
 _BINARY = (b"content-type", b"application/octet-stream")
 
 
@@ -82,7 +80,7 @@ def encoded(asked: InferRequest, outputs: Arrays, frame: Mapping[str, str], sign
     """Answer with what was asked for."""
     body, json_bytes = encode(asked, outputs, frame, signature)
     if json_bytes:
-        return Response(200, body, (_BINARY, (_JSON_LENGTH, b"%d" % json_bytes)))
+        return Response(200, body, (_BINARY, (JSON_LENGTH, b"%d" % json_bytes)))
     return Response(200, body, JSON)
 
 
@@ -97,7 +95,7 @@ def count_answer(metrics: Metrics, response: Response, seconds: float) -> None:
     metrics.request_seconds.observe(seconds)
 
 
-def readable_body(request: Request) -> bytes:
+def readable_body(request: Request) -> bytes | memoryview:
     """Return the body, or raise RequestError where it could not be read."""
     if request.problem is not None:
         raise request.problem
@@ -110,10 +108,10 @@ def readable_body(request: Request) -> bytes:
 
 def json_length(request: Request) -> int | None:
     """Return how much of the body is JSON, where binary tensors follow it."""
-    value = request.header(_JSON_LENGTH)
+    value = request.header(JSON_LENGTH)
     if value is None:
         return None
-    if not value.isdigit() or len(value) > _MAX_DIGITS:
+    if not value.isdigit() or len(value) > MAX_DIGITS:
         message = f"Inference-Header-Content-Length is {value.decode('latin-1')!r}; it must be a number of bytes."
         raise RequestError(400, message)
     return int(value)

@@ -83,7 +83,7 @@ class _Body(msgspec.Struct):
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
-def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRequest:
+def decode(body: bytes | memoryview, json_bytes: int | None, signature: Signature) -> InferRequest:
     """Check and convert one infer request; `json_bytes` is given where binary tensors follow the JSON."""
     frame, binary = split(body, json_bytes)
     try:
@@ -97,7 +97,7 @@ def decode(body: bytes, json_bytes: int | None, signature: Signature) -> InferRe
     return InferRequest(asked.id, inputs, rows, _wanted(asked, signature))
 
 
-def split(body: bytes, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+def split(body: bytes | memoryview, json_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
     """Return the JSON, and the binary tensors behind it."""
     if json_bytes is None:
         return body, memoryview(b"")

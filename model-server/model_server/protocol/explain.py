@@ -91,7 +91,7 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 
 
 def decode_explain(
-    body: bytes, json_bytes: int | None, signature: Signature, methods: Sequence[Method], max_rows: int
+    body: bytes | memoryview, json_bytes: int | None, signature: Signature, methods: Sequence[Method], max_rows: int
 ) -> ExplainRequest:
     """Check and convert one request for an explanation."""
     asked = decode(body, json_bytes, signature)

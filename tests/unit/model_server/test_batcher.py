@@ -303,6 +303,26 @@ def test_on_the_loop_all_that_waits_still_runs_in_batches_that_fit() -> None:
     assert world.work == []
 
 
+def test_a_large_request_does_not_wait_for_what_else_this_turn_of_the_loop_brings() -> None:
+    world = World(pass_seconds=0.00005)
+    world.asks(1, width=100_000)
+    assert len(world.work) == 1
+    world.works()
+    world.asks(2, width=100_000)
+    assert world.answers == {1: [1], 2: [2]}  # on the loop, now that it is known to be quick
+    world.passes()
+    assert world.ran == [[1], [2]]
+
+
+def test_a_large_request_waits_for_its_delay() -> None:
+    world = World(max_batch_delay_seconds=0.5)
+    world.asks(1, width=100_000)
+    world.passes(0.25)
+    assert world.work == []
+    world.passes(0.25)
+    assert len(world.work) == 1
+
+
 def test_a_request_that_an_answer_on_the_loop_brings_is_served_too() -> None:
     world = World(pass_seconds=0.00005)
     world.asks(1)
