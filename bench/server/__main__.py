@@ -26,9 +26,9 @@ import figures
 import footprint
 from elsewhere import Elsewhere
 from environments import CannotInstallError, python_of, version_of
-from figures import OURS
+from figures import LIMIT, OURS
 from load import FailedError, Load, closed, opened
-from servers import ENVIRONMENT, HERE, LIMIT, NAMES, Request, Server, on_one_cpu, serving, write_models
+from servers import ENVIRONMENT, HERE, NAMES, Request, Server, on_one_cpu, serving, write_models
 from shapes import MODELS
 
 if TYPE_CHECKING:
@@ -82,12 +82,14 @@ class Bench:
 
     def tiny(self, name: str) -> None:
         """Time the model that is all overhead."""
+        binary = name == LIMIT
         with self._serve(name, "tiny") as server:
-            server.check(tolerance=_EXACT)
-            self._see("tiny, 64 connections", name, server, server.request(), connections=64)
-            self._see("tiny, 1 connection", name, server, server.request(), connections=1)
+            server.check(tolerance=_EXACT, binary=binary)
+            request = server.request(binary=binary)
+            self._see("tiny, 64 connections", name, server, request, connections=64)
+            self._see("tiny, 1 connection", name, server, request, connections=1)
             with on_one_cpu(server):
-                self._see("tiny, 1 connection, one CPU", name, server, server.request(), connections=1)
+                self._see("tiny, 1 connection, one CPU", name, server, request, connections=1)
 
     def steady(self, name: str) -> None:
         """Time the tails of the same at a rate that is the same for us and the fastest peer."""
@@ -164,7 +166,7 @@ def main(options: argparse.Namespace) -> dict[str, Any]:
         bench = Bench(options, Path(folder))
         bench.install()
         if "tiny" in options.only:
-            bench.rounds(options.rounds, bench.tiny)
+            bench.rounds(options.rounds, bench.tiny, also=[LIMIT])
         if "tiny-steady" in options.only:
             bench.rounds(options.rounds, bench.steady)
         if "image" in options.only:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Seen = Mapping[str, Mapping[str, Sequence[Load]]]  # what was measured, server, one load per round
 
-OURS = "ours"
+OURS, LIMIT = "ours", "limit"
 _COMPARED = (
     "tiny, 64 connections",
     "tiny, 1 connection",
@@ -21,7 +21,6 @@ _COMPARED = (
     "image, JSON",
     "image, binary",
 )
-_ROWS = ("tiny, 64 connections", "tiny, 1 connection", "tiny, steady", "image, JSON", "image, binary")
 
 
 def rotated(names: Sequence[str], by: int) -> list[str]:
@@ -53,15 +52,17 @@ def p99(load: Load) -> float:
 def fastest(seen: Mapping[str, Sequence[Load]], of: Callable[[Load], float] = per_second) -> str | None:
     """Return the peer with the most requests per second, or, for times, the shortest."""
     best = max if of is per_second else min
-    peers = [name for name in seen if name != OURS]
+    peers = [name for name in seen if name not in (OURS, LIMIT)]
     return best(peers, key=lambda name: median(seen[name], of)) if peers else None
 
 
-def beside(seen: Mapping[str, Sequence[Load]], other: str | None, of: Callable[[Load], float]) -> float | None:
-    """Return ours as a multiple of another server's; nothing when one of the two has no number."""
-    if OURS not in seen or other is None or other not in seen:
+def beside(
+    seen: Mapping[str, Sequence[Load]], other: str | None, of: Callable[[Load], float], one: str = OURS
+) -> float | None:
+    """Return one server's figure as a multiple of another's; nothing when one of the two has none."""
+    if one not in seen or other is None or other not in seen:
         return None
-    return round(median(seen[OURS], of) / median(seen[other], of), 3)
+    return round(median(seen[one], of) / median(seen[other], of), 3)
 
 
 def compared(seen: Seen) -> dict[str, float | str | None]:
@@ -71,11 +72,13 @@ def compared(seen: Seen) -> dict[str, float | str | None]:
         "best_peer": fastest(crowd),
         "tiny_vs_best_peer": beside(crowd, fastest(crowd), per_second),
         "tiny_vs_kserve": beside(crowd, "kserve", per_second),
+        "tiny_limit_vs_kserve": beside(crowd, "kserve", per_second, LIMIT),
         "tiny_p99_vs_peer": beside(steady, fastest(steady), p99),
         "tiny_p99_closed_vs_peer": beside(crowd, fastest(crowd), p99),
         "single_p50_vs_peer": beside(alone, fastest(alone, p50), p50),
+        "single_p50_limit_vs_peer": beside(alone, fastest(alone, p50), p50, LIMIT),
         "single_p50_one_cpu_vs_peer": beside(alone_on_one, fastest(alone_on_one, p50), p50),
-        "binary_vs_limit": beside(whole, "limit", per_second),
+        "binary_vs_limit": beside(whole, LIMIT, per_second),
         "json_vs_best_peer": beside(pictures, fastest(pictures), per_second),
     }
 

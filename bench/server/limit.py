@@ -1,4 +1,4 @@
-"""The limit for large bodies: reads a request whole, computes from its last bytes, answers; checks and decodes nothing.
+"""The limit: reads a request whole, computes from its last bytes, answers; checks and decodes nothing.
 
     python bench/server/limit.py MODEL PORT PROCESSES
 

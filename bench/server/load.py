@@ -31,11 +31,13 @@ class FailedError(Exception):
     """Some requests failed, so the row is worth nothing."""
 
 
-def wrk() -> str:
-    """Return the program: the machine's, else Debian's, unpacked into the cache."""
+def wrk() -> list[str]:
+    """Return the command: the machine's, else Debian's, unpacked into the cache with the libraries that it needs."""
     if found := shutil.which("wrk"):
-        return found
-    return str(debian.unpacked(["wrk"]) / "usr/bin/wrk")
+        return [found]
+    root = debian.unpacked(["wrk"])
+    libraries = ":".join(map(str, debian.libraries(root)))
+    return ["env", f"LD_LIBRARY_PATH={libraries}", str(root / "usr/bin/wrk")]
 
 
 def closed(request: Request, *, connections: int, seconds: int) -> Load:
@@ -43,7 +45,7 @@ def closed(request: Request, *, connections: int, seconds: int) -> Load:
     with tempfile.NamedTemporaryFile() as body:
         body.write(request.body)
         body.flush()
-        program = [wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_LUA), request.url]
+        program = [*wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_LUA), request.url]
         headers = [f"{name}: {value}" for name, value in request.headers.items()]
         out = _run([*program, "--", body.name, *headers])
     found = json.loads(out.strip().rpartition("\n")[2])

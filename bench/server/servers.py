@@ -21,13 +21,13 @@ import numpy as np
 
 from cluster import ports
 from environments import PEERS, python_of
+from figures import LIMIT, OURS
 from shapes import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
-OURS, LIMIT = "ours", "limit"
 NAMES = ("fastapi", "mosec", "mlserver", "kserve", "litserve", "bentoml")
 _PATIENCE_SECONDS = 90
 # One computing thread per process for everyone, and nobody calls home.
