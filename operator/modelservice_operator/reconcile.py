@@ -151,6 +151,7 @@ class Reconciler:
                 if fresh is None or "deletionTimestamp" in fresh["metadata"]:
                     return None  # its last event is on its way
                 await self._applier.look_again_at_children(fresh, CONTROLLER_REVISIONS)
+                await self._applier.look_again_at_children(fresh, SERVICES)
                 service, wish, children = fresh, await self._read(fresh), self._children(fresh)
                 continue
             moved, problem = False, seen.problem

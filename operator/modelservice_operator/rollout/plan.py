@@ -85,14 +85,16 @@ def collectable(seen: Situation) -> list[str]:
 
 
 def gives_something_up(seen: Situation, plan: Plan) -> bool:
-    """Tell whether a plan leaves the stable revision, forgets a failure, or takes traffic or pods away.
+    """Tell whether a plan leaves the stable revision, forgets a failure, makes room, or takes traffic or pods away.
 
-    Not for an outdated spec or ledger: the pods that a new process sees may be newer than those, and what was done for
-    the newer ones would be undone.
+    Not for an outdated spec, ledger or traffic: what else a new process sees may be newer than those, and what was done
+    for the newer ones would be undone.
     """
     leaves = seen.stable is not None and seen.stable.name != seen.aim
-    if leaves or plan.ledger is not None:
-        return leaves or (isinstance(plan.ledger, Judge) and plan.ledger.verdict is Verdict.UNDECIDED)
+    if leaves or isinstance(plan.ledger, Mark):
+        return True
+    if plan.ledger is not None:
+        return isinstance(plan.ledger, Judge) and plan.ledger.verdict is Verdict.UNDECIDED
     takes_pods = any(load.wanted > plan.replicas.get(name, 0) for name, load in seen.workloads.items())
     return takes_pods or not seen.traffic <= set(plan.traffic)
 

@@ -13,7 +13,7 @@ from modelservice_operator.api.reasons import Reason
 from modelservice_operator.api.types import Evaluation, Rollout
 from modelservice_operator.monitoring.readings import Counted, Reading
 from modelservice_operator.rollout.decision import Judge, Mark, Phase
-from modelservice_operator.rollout.plan import decide
+from modelservice_operator.rollout.plan import decide, gives_something_up
 from modelservice_operator.rollout.situation import Entry, Evaluated, Orders, Situation, Trouble, Verdict, Workload
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -332,8 +332,9 @@ def test_on_the_way_back_a_pod_of_what_is_left_makes_room_for_the_old_when_patie
     stuck = up(3, ready=2, available=2, troubles=(NO_ROOM,), unplaced_since=NOW - timedelta(seconds=599))
     plan = decide(saw(STABLE, PASSED, a=stuck, b=up(1), **back))
     assert (plan.phase, plan.replicas, plan.again) == (Phase.WAITING, {"a": 3, "b": 1}, timedelta(seconds=1))
-    stuck = replace(stuck, unplaced_since=NOW - timedelta(seconds=600))
-    assert decide(saw(STABLE, PASSED, a=stuck, b=up(1), **back)).ledger == Mark("b", 0, makes_room=True)
+    seen = saw(STABLE, PASSED, a=replace(stuck, unplaced_since=NOW - timedelta(seconds=600)), b=up(1), **back)
+    assert decide(seen).ledger == Mark("b", 0, makes_room=True)
+    assert gives_something_up(seen, decide(seen))
     plan = decide(saw(STABLE, replace(PASSED, makes_room=True), a=stuck, b=up(1), **back))
     assert (plan.phase, plan.replicas) == (Phase.RETURNING, {"a": 3, "b": 0})
 
