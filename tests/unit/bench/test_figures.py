@@ -26,8 +26,13 @@ def test_the_best_of_times_is_the_shortest() -> None:
 
 def test_each_figure_is_ours_beside_the_right_other() -> None:
     seen = {
-        "tiny, 64 connections": {"ours": loads(30), "mosec": loads(20), "kserve": loads(1)},
-        "tiny, 1 connection": {"ours": loads(1, p50_ms=0.1), "mosec": loads(1, p50_ms=2.0), "kserve": loads(1)},
+        "tiny, 64 connections": {"ours": loads(30), "mosec": loads(20), "kserve": loads(1), "limit": loads(50)},
+        "tiny, 1 connection": {
+            "ours": loads(1, p50_ms=0.1),
+            "mosec": loads(1, p50_ms=2.0),
+            "kserve": loads(1),
+            "limit": loads(1, p50_ms=0.05),
+        },
         "tiny, 1 connection, one CPU": {"ours": loads(1, p50_ms=0.1), "mosec": loads(1, p50_ms=0.2)},
         "tiny, steady": {"ours": loads(10, p99_ms=1.0), "mosec": loads(10, p99_ms=4.0)},
         "image, JSON": {"ours": loads(12), "mosec": loads(10), "kserve": loads(9)},
@@ -37,9 +42,11 @@ def test_each_figure_is_ours_beside_the_right_other() -> None:
         "best_peer": "mosec",
         "tiny_vs_best_peer": 1.5,
         "tiny_vs_kserve": 30.0,
+        "tiny_limit_vs_kserve": 50.0,
         "tiny_p99_vs_peer": 0.25,
         "tiny_p99_closed_vs_peer": 1.0,
         "single_p50_vs_peer": 0.1,
+        "single_p50_limit_vs_peer": 0.05,
         "single_p50_one_cpu_vs_peer": 0.5,
         "binary_vs_limit": 0.8,
         "json_vs_best_peer": 1.2,
