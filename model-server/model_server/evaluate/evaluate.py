@@ -133,18 +133,24 @@ def _evaluate(options: Options, desk: Path) -> dict[str, object]:
     return facts
 
 
+class _TooLateError(BaseException):
+    """The time is over: none of the errors that whoever is interrupted may take for one of a broken file."""
+
+
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
     """End what takes too long, wherever it is, while there is still somebody to say so."""
 
     def end(*_: object) -> None:
-        message = f"The evaluation was not done within {seconds:g} s (--timeout); take fewer rows, or give it longer."
-        raise ModelError(Reason.UNREACHABLE, message)
+        raise _TooLateError
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _TooLateError:
+        message = f"The evaluation was not done within {seconds:g} s (--timeout); take fewer rows, or give it longer."
+        raise ModelError(Reason.UNREACHABLE, message) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from model_server.errors import ModelError
+from model_server.errors import ModelError, Reason
 from model_server.evaluate import parse_metrics
-from model_server.evaluate.evaluate import METRICS, decimal
+from model_server.evaluate.evaluate import METRICS, _within, decimal
 
 DOCUMENTATION = Path(__file__).parents[4] / "docs/model-server.md"
 
@@ -56,3 +58,10 @@ def test_no_figure_has_an_exponent_or_is_far_off(value: float) -> None:
 def test_figures_that_are_none_are_told() -> None:
     with pytest.raises(ModelError, match="mse is nan"):
         decimal("mse", float("nan"))
+
+
+def test_the_end_of_the_time_is_no_error_of_whatever_it_interrupts() -> None:
+    too_late = pytest.raises(ModelError, match=r"not done within 0.01 s \(--timeout\)")
+    with too_late as ended, _within(0.01), suppress(Exception):
+        signal.pause()
+    assert ended.value.reason is Reason.UNREACHABLE
