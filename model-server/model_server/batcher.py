@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What is so large runs at once: it is still in the processor's cache, and in one turn of the loop hardly another comes
-# that could join it (measured, images of 150,000 values: 9,100 instead of 8,500 requests per second).
+# that could join it (measured, images of 150,000 values: 0.77 of what a bare handler reaches, instead of 0.71).
 _LARGE_VALUES = 65_536
 
 
