@@ -36,7 +36,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from model_server.errors import RequestError
-from model_server.exchange import JSON_LENGTH, MAX_DIGITS, Request, error_response
+from model_server.exchange import JSON_LENGTH, Request, error_response, number_of_bytes
 
 if TYPE_CHECKING:
     from collections import deque
@@ -159,7 +159,7 @@ class Exchange:
         if len(chunks) == 1:
             return bytes(chunks[0])  # bytes of bytes are no copy
         length = next((value for name, value in self.headers if name == JSON_LENGTH), b"")
-        skew = -int(length) % _ALIGNMENT if length.isdigit() and len(length) <= MAX_DIGITS else 0
+        skew = -(number_of_bytes(length) or 0) % _ALIGNMENT
         return memoryview(bytearray().join((bytes(skew), *chunks)))[skew:]
 
     def refuse(self, problem: RequestError) -> None:

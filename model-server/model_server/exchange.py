@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 JSON = ((b"content-type", b"application/json"),)
 JSON_LENGTH = b"inference-header-content-length"  # how much of a body is JSON, where binary tensors follow it
-MAX_DIGITS = 18  # fits 64 bits
+_MAX_DIGITS = 18  # fits 64 bits
 
 
 @dataclass(slots=True)  # here and below not frozen, which would cost a small model's request 1 µs each
@@ -51,6 +51,11 @@ class Response:
     status: int
     body: bytes = b""
     headers: Headers = JSON
+
+
+def number_of_bytes(value: bytes) -> int | None:
+    """Read what a header says of a length; None: it is no number."""
+    return int(value) if value.isdigit() and len(value) <= _MAX_DIGITS else None
 
 
 class Pending(Protocol):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from model_server.errors import RequestError
-from model_server.exchange import JSON, JSON_LENGTH, MAX_DIGITS, Response, error_response
+from model_server.exchange import JSON, JSON_LENGTH, Response, error_response, number_of_bytes
 from model_server.protocol.decode import decode
 from model_server.protocol.encode import encode
 
@@ -111,7 +111,8 @@ def json_length(request: Request) -> int | None:
     value = request.header(JSON_LENGTH)
     if value is None:
         return None
-    if not value.isdigit() or len(value) > MAX_DIGITS:
+    length = number_of_bytes(value)
+    if length is None:
         message = f"Inference-Header-Content-Length is {value.decode('latin-1')!r}; it must be a number of bytes."
         raise RequestError(400, message)
-    return int(value)
+    return length

@@ -177,7 +177,7 @@ class FaultProxy:
                         with suppress(ConnectionError, RuntimeError):
                             await stream.response.write(line)
             case Fault.LATE_CHILDREN:
-                self._fall_behind({_LINES: 1, _CHILDREN: 1})
+                self._fall_behind(_ORDERS[0])
             case Fault.LATE_SERVICES:
                 self._fall_behind({_SERVICES: 1})
             case _:
