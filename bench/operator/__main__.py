@@ -6,7 +6,8 @@ Both use the token of the operator's own account, each on etcd and an API server
 before and have come to rest. The services are there before the operator starts. Its clock runs from the moment at
 which its program is loaded (/healthz answers; the bare client's program is loaded, too) until every child and the first
 status of every service are stored; all its lists and watches are in that time. The bare client replays the bodies that
-the operator sent for them, as a proxy recorded them, before and after, over the number of connections that is best.
+the operator sent for them, as a proxy recorded them, before and after, over the number of connections that is best;
+and once more with the operator's watches open, which is the least that whoever looks after objects takes.
 
 Progress goes to stderr; the last line of stdout is one JSON object.
 """
@@ -47,11 +48,17 @@ class Run:
     api_cpu: float
     rss_mb: float
     bare_seconds: float = 0.0
+    listening_seconds: float = 0.0
 
     @property
     def ratio(self) -> float:
         """The time, as a multiple of the bare client's."""
         return self.seconds / self.bare_seconds
+
+    @property
+    def listening_ratio(self) -> float:
+        """What the bare client itself takes while it hears all that the operator hears."""
+        return self.listening_seconds / self.bare_seconds
 
     @property
     def ratio_with_startup(self) -> float:
@@ -91,8 +98,9 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
                     numbers |= found if size == options.sizes[-1] else {f"{what}_{size}": found[what] for what in found}
                     run = replace(run, rss_mb=max(run.rss_mb, rss_mb))
                 after, _ = await _replayed(here, recording, size, best)
-                runs.append(replace(run, bare_seconds=(before + after) / 2))
-                _say(f"  {runs[-1].ratio:.3f} of the bare client's time")
+                listening, _ = await _replayed(here, recording, size, best, listens=True)
+                runs.append(replace(run, bare_seconds=(before + after) / 2, listening_seconds=listening))
+                _say(f"  {runs[-1].ratio:.3f} of the bare client's time, with watches {runs[-1].listening_ratio:.3f}")
     numbers |= _told(runs)
     if options.controllers:
         _say(f"{options.controllers} services beside the controller manager")
@@ -102,15 +110,18 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
     return numbers
 
 
-async def _replayed(here: Lab, recording: bare.Recording, size: int, connections: Sequence[int]) -> tuple[float, int]:
+async def _replayed(
+    here: Lab, recording: bare.Recording, size: int, connections: Sequence[int], *, listens: bool = False
+) -> tuple[float, int]:
     """Return the bare client's best time, and over how many connections."""
     found = []
     for number in connections:
         await here.fresh(size)
         api, sent = cpu_seconds(here.api_pid), recording.of_first(size)
-        found.append((await bare.replay(here, sent, number), number))
+        found.append((await bare.replay(here, sent, number, listens=listens), number))
         cost = (cpu_seconds(here.api_pid) - api) * 1000 / len(sent)
-        _say(f"  bare client, {number} connections: {found[-1][0]:.2f} s, API server {cost:.2f} ms CPU per write")
+        who = f"bare client, {number} connections{' and watches' if listens else ''}"
+        _say(f"  {who}: {found[-1][0]:.2f} s, API server {cost:.2f} ms CPU per write")
     return min(found)
 
 
@@ -184,6 +195,7 @@ def _told(runs: Sequence[Run]) -> dict[str, Any]:
         own = [run for run in runs if run.size == size]
         numbers[f"ratio_{size}"] = _median([run.ratio for run in own])
         numbers[f"ratios_{size}"] = [round(run.ratio, 3) for run in own]
+        numbers[f"listening_ratio_{size}"] = _median([run.listening_ratio for run in own])
         numbers[f"ratio_with_startup_{size}"] = _median([run.ratio_with_startup for run in own])
         numbers[f"seconds_{size}"] = _median([run.seconds for run in own])
         numbers[f"rss_mb_{size}"] = round(max(run.rss_mb for run in own))

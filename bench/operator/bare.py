@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,10 +15,16 @@ import aiohttp
 from cluster.access import Access
 from faults.proxy import FaultProxy, Sent
 from lab import NAMESPACE, Lab, name
+from modelservice_operator.cli import KINDS
 from subject import Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from modelservice_operator.kube.resources import Resource
+
+_WATCHED = (KINDS.services, *KINDS.children)
+_NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass(frozen=True)
@@ -56,21 +64,63 @@ async def record(here: Lab, size: int) -> Recording:
         return Recording(size, sent, here.revision() - since)
 
 
-async def replay(here: Lab, sent: Sequence[Sent], connections: int) -> float:
-    """Send everything; return the seconds that it took."""
+async def replay(here: Lab, sent: Sequence[Sent], connections: int, *, listens: bool = False) -> float:
+    """Send everything; return the seconds that it took.
+
+    One that `listens` has the operator's watches open meanwhile, and drops what it hears: whoever looks after objects
+    can do no less.
+    """
     access = Access.read(here.kubeconfig)
     tls = ssl.create_default_context(cafile=str(here.plane.ca))
     headers = {"Authorization": f"Bearer {access.token}", "Accept": "application/json", "Accept-Encoding": "identity"}
     todo = iter(sent)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=headers) as http:
+    async with (
+        aiohttp.ClientSession(access.url, connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers) as http,
+        _listening(http, _WATCHED if listens else ()),
+    ):
 
         async def work() -> None:
             for each in todo:
-                url, content = access.url + each.path, {"Content-Type": each.content_type}
-                async with http.request(each.method, url, data=each.body, headers=content, ssl=tls) as answer:
+                content = {"Content-Type": each.content_type}
+                async with http.request(each.method, each.path, data=each.body, headers=content) as answer:
                     text = await answer.read()
                     assert answer.ok, f"{each.path}: {answer.status} {text[:300]!r}"
 
         begun = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(connections)))
         return time.perf_counter() - begun
+
+
+@asynccontextmanager
+async def _listening(http: aiohttp.ClientSession, resources: Iterable[Resource]) -> AsyncIterator[None]:
+    """Hear of all changes of some kinds from now on."""
+    streams = [await _opened(http, resource) for resource in resources]
+    listeners = [asyncio.create_task(_hear(stream)) for stream in streams]
+    try:
+        yield
+        assert not any(listener.done() for listener in listeners), "a watch has ended"
+    finally:
+        for listener, stream in zip(listeners, streams, strict=True):
+            listener.cancel()
+            stream.close()
+
+
+async def _opened(http: aiohttp.ClientSession, resource: Resource) -> aiohttp.ClientResponse:
+    """Open a watch; an API server that has just started asks to come back for one until it has read the kind."""
+    selector = {} if resource == KINDS.services else {"labelSelector": KINDS.label}
+    async with http.get(resource.path(), params={"limit": "1", **selector}) as answer:
+        version = (await answer.json())["metadata"]["resourceVersion"]
+    question = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, **selector}
+    while True:
+        stream = await http.get(resource.path(), params=question, timeout=_NO_LIMIT)
+        if stream.status != HTTPStatus.TOO_MANY_REQUESTS:
+            break
+        stream.close()
+        await asyncio.sleep(0.2)
+    assert stream.ok, f"{resource}: {stream.status} {await stream.text()}"
+    return stream
+
+
+async def _hear(stream: aiohttp.ClientResponse) -> None:
+    async for _ in stream.content.iter_any():
+        pass

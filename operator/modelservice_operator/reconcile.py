@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -235,10 +236,10 @@ class Reconciler:
 
     def _children(self, service: Body) -> Children:
         """Return what the ModelService controls; an object that only carries its label is not its child."""
-        key = Key(service["metadata"]["namespace"], service["metadata"]["name"])
+        found = self._store.children(Key(service["metadata"]["namespace"], service["metadata"]["name"]))
 
         def own(resource: Resource) -> dict[str, Body]:
-            return {name: body for name, body in self._store.children(key, resource).items() if owns(service, body)}
+            return {name: body for name, body in found[resource].items() if owns(service, body)}
 
         return Children(
             revisions=own(CONTROLLER_REVISIONS),
@@ -253,7 +254,7 @@ class Reconciler:
             autoscalers=own(HORIZONTAL_POD_AUTOSCALERS),
             scaled_objects=own(SCALED_OBJECTS),
             jobs=own(JOBS),
-            pods=self._store.children(key, PODS),
+            pods=found[PODS],
         )
 
     # -- apply, in the order in which a crash between any two writes is harmless: ledger, pins, traffic, pods, the rest
@@ -267,6 +268,9 @@ class Reconciler:
             await self._write_ledger(seen, line)
             if (event := events.of_decision(line, seen.situation)) is not None:
                 self._recorder.record(seen.service, event)
+            if isinstance(line, Record) and not seen.situation.ledger and seen.name not in seen.children.services:
+                with suppress(NameConflictError, TerminalError):  # the next plan meets it, too, and knows what to say
+                    await self._apply_service(seen, plan)
             return True
         if await self._pin(seen):
             return True
@@ -303,7 +307,8 @@ class Reconciler:
         match line:
             case Record():
                 assert seen.desired is not None  # noqa: S101 - a plan records only what could be rendered
-                await self._write_line(seen, seen.desired)
+                written = await self._write_line(seen, seen.desired)
+                self._outdated[written["metadata"]["uid"]] = ""  # its template was rendered just now
             case Adopt(name):
                 adopted = Judge(name, Verdict.PROMOTED, seen.situation.next_promotion)
                 await self._write_line(seen, decided(_from_deployment(seen, name), adopted, self._now(), ""))
@@ -312,9 +317,9 @@ class Reconciler:
                 assert known is not None  # noqa: S101 - a plan judges only what is in the ledger
                 await self._write_line(seen, decided(known, line, self._now(), seen.situation.orders.retry))
 
-    async def _write_line(self, seen: Seen, entry: Entry) -> None:
+    async def _write_line(self, seen: Seen, entry: Entry) -> Body:
         manifest = render.controller_revision(seen.namespace, seen.name, entry, notes(entry))
-        await self._ensure(seen, manifest, seen.children.revisions, conditional=True)
+        return await self._ensure(seen, manifest, seen.children.revisions, conditional=True)
 
     async def _pin(self, seen: Seen) -> bool:
         """Hold each revision whose model the user did not pin to what its first fetch found."""
@@ -508,10 +513,10 @@ class Reconciler:
         line = seen.children.revisions.get(seen.desired.name) if seen.desired is not None else None
         if line is None:
             return ""
+        if len(self._outdated) >= _REMEMBERED_LINES:
+            self._outdated.clear()
         uid = line["metadata"]["uid"]
         if uid not in self._outdated:
-            if len(self._outdated) >= _REMEMBERED_LINES:
-                self._outdated.clear()
             self._outdated[uid] = outdated(seen, self._config)
         return self._outdated[uid]
 

@@ -43,7 +43,7 @@ async def test_a_process_whose_watch_lags_overwrites_nothing_that_was_made_befor
     for _ in range(2):  # it is refused, then it looks
         with pytest.raises(Conflict):
             await later.ensure(owner, line(namespace, RECORDED), None, conditional=conditional)
-    known = store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)["m-abc"]
+    known = store.children(Key(namespace, "m"))[CONTROLLER_REVISIONS]["m-abc"]
     assert entry(known, {}).verdict is Verdict.PROMOTED
     await later.ensure(owner, line(namespace, RECORDED), known, conditional=conditional)  # decided on what is there
 
@@ -55,11 +55,11 @@ async def test_a_child_that_lost_its_label_gets_it_back(cluster: Cluster, namesp
     await subject.ensure(owner, line(namespace, PROMOTED), None)
     patch = {"metadata": {"labels": {names.NAME: None}}}
     store.upsert(CONTROLLER_REVISIONS, await cluster.merge(CONTROLLER_REVISIONS, namespace, "m-abc", patch))
-    assert not store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)
+    assert not store.children(Key(namespace, "m"))[CONTROLLER_REVISIONS]
     with pytest.raises(Conflict):
         await subject.ensure(owner, line(namespace, RECORDED), None, conditional=True)
     await subject.ensure(owner, line(namespace, RECORDED), None, conditional=True)
-    assert "m-abc" in store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)
+    assert "m-abc" in store.children(Key(namespace, "m"))[CONTROLLER_REVISIONS]
 
 
 async def test_children_are_read_again_for_decisions_that_must_not_rest_on_a_watch_that_lags(
@@ -71,11 +71,11 @@ async def test_children_are_read_again_for_decisions_that_must_not_rest_on_a_wat
     await subject.ensure(owner, line(namespace, RECORDED), None)
     other = applier(cluster, elsewhere)
     await other.look_again_at_children(owner, CONTROLLER_REVISIONS)
-    (live,) = elsewhere.children(Key(namespace, "m"), CONTROLLER_REVISIONS).values()
+    (live,) = elsewhere.children(Key(namespace, "m"))[CONTROLLER_REVISIONS].values()
     await other.ensure(owner, line(namespace, PROMOTED), live, conditional=True)
 
     def seen() -> Verdict:
-        return entry(store.children(Key(namespace, "m"), CONTROLLER_REVISIONS)["m-abc"], {}).verdict
+        return entry(store.children(Key(namespace, "m"))[CONTROLLER_REVISIONS]["m-abc"], {}).verdict
 
     assert seen() is Verdict.UNDECIDED
     await subject.look_again_at_children(owner, CONTROLLER_REVISIONS)

@@ -10,6 +10,7 @@ answers are here before their echoes, and an echo that overtakes its answer is r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,7 +20,7 @@ import orjson
 from modelservice_operator.kube.resources import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from modelservice_operator.kube.resources import Body, Name, Resource
 
@@ -101,10 +102,12 @@ class Store:
         """Give the keys of all services."""
         return [Key(ref.namespace, ref.name) for ref in self._entries if ref.resource is self._services]
 
-    def children(self, key: Key, resource: Resource) -> dict[str, Body]:
-        """Give all objects of a kind that carry the service's label, ours or not, by name."""
-        refs = (ref for ref in self._by_key.get(key, ()) if ref.resource == resource)
-        return {ref.name: orjson.loads(self._entries[ref].json) for ref in sorted(refs, key=lambda ref: ref.name)}
+    def children(self, key: Key) -> Mapping[Resource, dict[str, Body]]:
+        """Give all objects that carry the service's label, ours or not, by kind (each has an entry) and by name."""
+        found: defaultdict[Resource, dict[str, Body]] = defaultdict(dict)
+        for ref in sorted(self._by_key.get(key, ()), key=lambda ref: ref.name):
+            found[ref.resource][ref.name] = orjson.loads(self._entries[ref].json)
+        return found
 
     def owner_key(self, body: Body) -> Key | None:
         """Give the key of the service that an object belongs to by its label."""

@@ -13,9 +13,9 @@ Name: TypeAlias = tuple[str, str]
 """Namespace (empty for what is in none) and name of an object."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One kind of object: what a manifest calls it and what a URL calls it."""
+    """One kind of object: what a manifest calls it and what a URL calls it. Each kind is one value, itself alone."""
 
     group: str
     version: str

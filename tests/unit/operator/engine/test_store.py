@@ -46,8 +46,8 @@ def test_services_and_children_are_found_by_key(store: Store) -> None:
     store.upsert(DEPLOYMENTS, deployment(4, "other", owner="other"))
     assert store.service(KEY)["spec"] == {"replicas": 2}
     assert store.services() == [KEY]
-    assert list(store.children(KEY, DEPLOYMENTS)) == ["digits-a", "digits-b"]
-    assert store.children(KEY, PODS) == {}
+    assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-a", "digits-b"]
+    assert store.children(KEY)[PODS] == {}
     assert store.service(Key("ml", "unknown")) is None
 
 
@@ -75,13 +75,13 @@ def test_an_older_version_never_replaces_a_newer_one(store: Store) -> None:
     store.upsert(DEPLOYMENTS, deployment(5, spec="new"))
     assert store.upsert(DEPLOYMENTS, deployment(4, spec="old")) == set()
     assert store.remove(DEPLOYMENTS, deployment(4)) == set()
-    assert store.children(KEY, DEPLOYMENTS)["digits-1"]["spec"] == "new"
+    assert store.children(KEY)[DEPLOYMENTS]["digits-1"]["spec"] == "new"
 
 
 def test_a_child_that_moves_to_another_service_touches_both(store: Store) -> None:
     store.upsert(DEPLOYMENTS, deployment(1))
     assert store.upsert(DEPLOYMENTS, deployment(2, owner="other")) == {KEY, Key("ml", "other")}
-    assert store.children(KEY, DEPLOYMENTS) == {}
+    assert store.children(KEY)[DEPLOYMENTS] == {}
 
 
 def test_a_child_without_the_label_belongs_to_nobody(store: Store) -> None:
@@ -93,7 +93,7 @@ def test_a_deleted_object_does_not_come_back_with_a_late_event(store: Store) -> 
     store.upsert(DEPLOYMENTS, deployment(1))
     assert store.remove(DEPLOYMENTS, deployment(3)) == {KEY}
     assert store.upsert(DEPLOYMENTS, deployment(2)) == set()
-    assert store.children(KEY, DEPLOYMENTS) == {}
+    assert store.children(KEY)[DEPLOYMENTS] == {}
     assert store.upsert(DEPLOYMENTS, deployment(4)) == {KEY}
 
 
@@ -103,21 +103,21 @@ def test_what_a_list_lacks_was_deleted_unless_it_is_newer_than_the_list(store: S
     store.upsert(DEPLOYMENTS, deployment(9, "newer"))
     store.upsert(MODEL_SERVICES, service(1))
     assert store.replace(DEPLOYMENTS, [deployment(2, "stays")], "5") == {KEY}
-    assert list(store.children(KEY, DEPLOYMENTS)) == ["newer", "stays"]
+    assert list(store.children(KEY)[DEPLOYMENTS]) == ["newer", "stays"]
     assert store.service(KEY) is not None
 
 
 def test_a_list_of_one_namespace_says_nothing_of_the_others(store: Store) -> None:
     store.upsert(DEPLOYMENTS, deployment(1))
     store.replace(DEPLOYMENTS, [], "5", namespace="elsewhere")
-    assert list(store.children(KEY, DEPLOYMENTS)) == ["digits-1"]
+    assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-1"]
 
 
 def test_an_answer_is_read_at_once_and_its_echo_wakes_nobody(store: Store) -> None:
     with store.writing(DEPLOYMENTS, "ml", "digits-1") as write:
         write.answer = deployment(5)
     assert not write.something_else_happened
-    assert list(store.children(KEY, DEPLOYMENTS)) == ["digits-1"]
+    assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-1"]
     assert store.upsert(DEPLOYMENTS, deployment(5)) == set()
 
 
@@ -142,7 +142,7 @@ def test_a_deletion_during_a_write_is_not_undone_by_its_answer(store: Store) -> 
         store.remove(DEPLOYMENTS, deployment(6))
         write.answer = deployment(5)
     assert write.something_else_happened
-    assert store.children(KEY, DEPLOYMENTS) == {}
+    assert store.children(KEY)[DEPLOYMENTS] == {}
 
 
 def test_a_status_that_came_only_with_the_answer_is_a_change_to_look_at(store: Store) -> None:
@@ -181,7 +181,7 @@ def test_in_whatever_order_events_arrive_the_newest_decides(events: list[tuple[s
     for _, version in events:
         getattr(store, kinds[version])(DEPLOYMENTS, deployment(version, spec=version))
     newest = max(kinds, default=0)
-    found = store.children(KEY, DEPLOYMENTS)
+    found = store.children(KEY)[DEPLOYMENTS]
     if newest and kinds[newest] == "upsert":
         assert found["digits-1"]["spec"] == newest
     else:
@@ -192,7 +192,7 @@ def test_a_kind_that_is_followed_no_more_is_forgotten_and_may_come_back_as_it_wa
     store.upsert(DEPLOYMENTS, deployment(2))
     store.upsert(PODS, deployment(3, "pod"))
     store.forget(DEPLOYMENTS)
-    assert store.children(KEY, DEPLOYMENTS) == {}
-    assert list(store.children(KEY, PODS)) == ["pod"]
+    assert store.children(KEY)[DEPLOYMENTS] == {}
+    assert list(store.children(KEY)[PODS]) == ["pod"]
     assert store.replace(DEPLOYMENTS, [deployment(2)], "4") == {KEY}
-    assert list(store.children(KEY, DEPLOYMENTS)) == ["digits-1"]
+    assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-1"]
