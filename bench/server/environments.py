@@ -33,7 +33,16 @@ def python_of(peer: str) -> Path:
             for old in home.parent.glob(f"{peer}-*"):
                 shutil.rmtree(old)
             _uv("venv", "--python", sys.executable, str(home))
-            _uv("pip", "install", "--python", str(python), "--require-hashes", "--requirement", str(requirements))
+            _uv(
+                "pip",
+                "install",
+                "--python",
+                str(python),
+                "--require-hashes",
+                "--compile-bytecode",
+                "--requirement",
+                str(requirements),
+            )
             (home / "complete").touch()
     return python
 

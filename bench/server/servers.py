@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from cluster import ports
+from elsewhere import cpu_seconds
 from environments import PEERS, python_of
 from figures import LIMIT, OURS
 from shapes import MODELS
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 NAMES = ("fastapi", "mosec", "mlserver", "kserve", "litserve", "bentoml")
 _PATIENCE_SECONDS = 90
+_REST_SECONDS = 20
+_IDLE_CPUS = 0.2
 # One computing thread per process for everyone, and nobody calls home.
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1",
@@ -176,6 +179,7 @@ def serving(name: str, model: Model, processes: int, *flags: str) -> Iterator[Se
         family: set[tuple[int, str]] = set()
         try:
             _until_it_answers(server, process, log)
+            _until_it_rests(server)
             family = descendants(process.pid)
             yield server
         finally:
@@ -196,6 +200,15 @@ def _until_it_answers(server: Server, process: subprocess.Popen[bytes], log: IO[
             return
     log.seek(0)
     raise AssertionError(f"{server.name} does not answer ({problem}); its log ends with {log.read()[-1500:]}")
+
+
+def _until_it_rests(server: Server) -> None:
+    """Wait for the rest of its processes: one may answer while another still imports torch, and keeps a CPU awake."""
+    deadline, calm = time.monotonic() + _REST_SECONDS, 0
+    while calm < 2 and time.monotonic() < deadline:  # twice in a row; some peers never rest
+        before = cpu_seconds(server.pids())
+        time.sleep(0.5)
+        calm = calm + 1 if cpu_seconds(server.pids()) - before < _IDLE_CPUS / 2 else 0
 
 
 @contextlib.contextmanager

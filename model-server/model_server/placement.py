@@ -9,7 +9,10 @@ runs there only while passes have been short of late, and none of its size has b
 from __future__ import annotations
 
 SHORT_SECONDS = 200e-6
-_WEIGHT = 1 / 8  # of the newest pass: one of 2 ms leaves the loop at once, and is forgotten after some 20 short ones
+_WEIGHT = 1 / 8  # of the newest pass
+# A pass counts for no more than this. One that had to wait for a CPU says nothing of the model: its size is tried once
+# more in the thread, and that is all; two in a row leave the loop.
+_MOST_SECONDS = 5 * SHORT_SECONDS
 
 
 class Placement:
@@ -27,7 +30,8 @@ class Placement:
 
     def observe(self, seconds: float, size: int) -> None:
         """Learn from a pass, wherever it ran."""
-        self._average = seconds if self._average is None else self._average + _WEIGHT * (seconds - self._average)
+        counted = min(seconds, _MOST_SECONDS)
+        self._average = counted if self._average is None else self._average + _WEIGHT * (counted - self._average)
         if seconds <= SHORT_SECONDS:
             self._proven = max(self._proven, size)
         else:

@@ -36,10 +36,15 @@ def test_one_long_pass_is_enough_to_leave_the_loop() -> None:
 
 
 def test_a_pass_slowed_by_a_neighbour_is_forgotten() -> None:
-    placement = after((SHORT, 10), (SHORT_SECONDS * 5, 10))
+    placement = after((SHORT, 10), (LONG, 10))
     assert not placement.on_loop(10)
     placement.observe(SHORT, 10)
     assert placement.on_loop(10)
+
+
+def test_two_slow_passes_in_a_row_are_not_forgotten_at_once() -> None:
+    placement = after((SHORT, 10), (LONG, 10), (LONG, 10), (SHORT, 10))
+    assert not placement.on_loop(10)
 
 
 def test_a_model_that_became_slower_by_a_little_leaves_within_a_few_passes() -> None:
