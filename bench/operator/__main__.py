@@ -7,7 +7,7 @@ before and have come to rest. The services are there before the operator starts.
 which its program is loaded (/healthz answers; the bare client's program is loaded, too) until every child and the first
 status of every service are stored; all its lists and watches are in that time. The bare client replays the bodies that
 the operator sent for them, as a proxy recorded them, before and after, over the number of connections that is best;
-and once more with the operator's watches open, which is the least that whoever looks after objects takes.
+and once more with the operator's watches open, which whoever looks after objects must have.
 
 Progress goes to stderr; the last line of stdout is one JSON object.
 """

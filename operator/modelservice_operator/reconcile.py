@@ -269,7 +269,8 @@ class Reconciler:
             if (event := events.of_decision(line, seen.situation)) is not None:
                 self._recorder.record(seen.service, event)
             if isinstance(line, Record) and not seen.situation.ledger and seen.name not in seen.children.services:
-                with suppress(NameConflictError, TerminalError):  # the next plan meets it, too, and knows what to say
+                # A new service: the next plan asks whether another serves, and need not be made twice for the answer.
+                with suppress(NameConflictError, TerminalError):  # it meets that, too, and knows what to say
                     await self._apply_service(seen, plan)
             return True
         if await self._pin(seen):
