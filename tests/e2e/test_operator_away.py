@@ -57,6 +57,11 @@ def test_when_the_operator_that_works_is_killed_the_other_one_changes_nothing(
         looked = _value(page, "reconcile_seconds_count") >= len(kubectl.items("modelservices"))
         return looked and _value(page, "queue_depth") == _value(page, "longest_reconcile_seconds") == 0
 
+    def are_available() -> bool:  # which the controllers note some seconds after the pods are ready
+        deployments = nlp_model.children("deployments")
+        return all(each["status"].get("availableReplicas") == each["spec"]["replicas"] for each in deployments)
+
+    until(are_available, "its pods are available")
     before, killed = versions(), operator.until_ready()["metadata"]["name"]
     operator.kubectl("delete", "pod", killed, "--namespace=modelservice-system", "--grace-period=0", "--force")
     successor = operator.until_ready()
