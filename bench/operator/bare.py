@@ -75,14 +75,14 @@ async def replay(here: Lab, sent: Sequence[Sent], connections: int, *, listens: 
     headers = {"Authorization": f"Bearer {access.token}", "Accept": "application/json", "Accept-Encoding": "identity"}
     todo = iter(sent)
     async with (
-        aiohttp.ClientSession(access.url, connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers) as http,
-        _listening(http, _WATCHED if listens else ()),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers) as http,
+        _listening(http, access.url, _WATCHED if listens else ()),
     ):
 
         async def work() -> None:
             for each in todo:
-                content = {"Content-Type": each.content_type}
-                async with http.request(each.method, each.path, data=each.body, headers=content) as answer:
+                url, content = access.url + each.path, {"Content-Type": each.content_type}
+                async with http.request(each.method, url, data=each.body, headers=content) as answer:
                     text = await answer.read()
                     assert answer.ok, f"{each.path}: {answer.status} {text[:300]!r}"
 
@@ -92,27 +92,26 @@ async def replay(here: Lab, sent: Sequence[Sent], connections: int, *, listens: 
 
 
 @asynccontextmanager
-async def _listening(http: aiohttp.ClientSession, resources: Iterable[Resource]) -> AsyncIterator[None]:
+async def _listening(http: aiohttp.ClientSession, server: str, resources: Iterable[Resource]) -> AsyncIterator[None]:
     """Hear of all changes of some kinds from now on."""
-    streams = [await _opened(http, resource) for resource in resources]
-    listeners = [asyncio.create_task(_hear(stream)) for stream in streams]
+    listeners = [asyncio.create_task(_hear(await _opened(http, server, resource))) for resource in resources]
     try:
         yield
         assert not any(listener.done() for listener in listeners), "a watch has ended"
     finally:
-        for listener, stream in zip(listeners, streams, strict=True):
+        for listener in listeners:
             listener.cancel()
-            stream.close()
+        await asyncio.gather(*listeners, return_exceptions=True)
 
 
-async def _opened(http: aiohttp.ClientSession, resource: Resource) -> aiohttp.ClientResponse:
+async def _opened(http: aiohttp.ClientSession, server: str, resource: Resource) -> aiohttp.ClientResponse:
     """Open a watch; an API server that has just started asks to come back for one until it has read the kind."""
-    selector = {} if resource == KINDS.services else {"labelSelector": KINDS.label}
-    async with http.get(resource.path(), params={"limit": "1", **selector}) as answer:
+    url, selector = server + resource.path(), {} if resource == KINDS.services else {"labelSelector": KINDS.label}
+    async with http.get(url, params={"limit": "1", **selector}) as answer:
         version = (await answer.json())["metadata"]["resourceVersion"]
     question = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, **selector}
     while True:
-        stream = await http.get(resource.path(), params=question, timeout=_NO_LIMIT)
+        stream = await http.get(url, params=question, timeout=_NO_LIMIT)
         if stream.status != HTTPStatus.TOO_MANY_REQUESTS:
             break
         stream.close()
@@ -122,5 +121,6 @@ async def _opened(http: aiohttp.ClientSession, resource: Resource) -> aiohttp.Cl
 
 
 async def _hear(stream: aiohttp.ClientResponse) -> None:
-    async for _ in stream.content.iter_any():
-        pass
+    async with stream:
+        async for _ in stream.content.iter_any():
+            pass

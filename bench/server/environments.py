@@ -33,16 +33,8 @@ def python_of(peer: str) -> Path:
             for old in home.parent.glob(f"{peer}-*"):
                 shutil.rmtree(old)
             _uv("venv", "--python", sys.executable, str(home))
-            _uv(
-                "pip",
-                "install",
-                "--python",
-                str(python),
-                "--require-hashes",
-                "--compile-bytecode",
-                "--requirement",
-                str(requirements),
-            )
+            install = ("pip", "install", "--require-hashes", "--compile-bytecode")
+            _uv(*install, "--python", str(python), "--requirement", str(requirements))
             (home / "complete").touch()
     return python
 

@@ -268,7 +268,7 @@ class Reconciler:
             await self._write_ledger(seen, line)
             if (event := events.of_decision(line, seen.situation)) is not None:
                 self._recorder.record(seen.service, event)
-            if isinstance(line, Record) and not seen.situation.ledger and seen.name not in seen.children.services:
+            if not seen.situation.ledger and not seen.situation.has_service:
                 # A new service: the next plan asks whether another serves, and need not be made twice for the answer.
                 with suppress(NameConflictError, TerminalError):  # it meets that, too, and knows what to say
                     await self._apply_service(seen, plan)
