@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from model_server.batch import Outcome
     from model_server.batcher import Batcher
+    from model_server.busy_poll import BusyPoll
     from model_server.exchange import Pending, Reply, Request
     from model_server.metrics import Metrics
     from model_server.protocol.datatypes import Arrays, Signature
@@ -38,16 +39,19 @@ class Infer:
         batcher: Batcher,
         metrics: Metrics,
         clock: Callable[[], float],
+        busy_poll: BusyPoll,
     ) -> None:
         self._frame = {"model_name": name, "model_version": version}
         self._signature = signature
         self._batcher = batcher
         self._metrics = metrics
         self._clock = clock
+        self._busy_poll = busy_poll
 
     def __call__(self, request: Request, reply: Reply) -> Pending | None:
         """Take one request."""
         self._metrics.inflight.add()
+        self._busy_poll.taken()
         try:
             self._batcher.admit()
             asked = decode(readable_body(request), json_length(request), self._signature)
@@ -74,6 +78,7 @@ class Infer:
         count_answer(self._metrics, response, self._clock() - request.arrived)
         self._metrics.inflight.add(-1)
         reply(response)
+        self._busy_poll.answered()
 
 
 def encoded(asked: InferRequest, outputs: Arrays, frame: Mapping[str, str], signature: Signature) -> Response:

@@ -22,6 +22,7 @@ from model_server.artefact.card import read_card, specs
 from model_server.artefact.record import read_fetch_seconds
 from model_server.asgi import application
 from model_server.batcher import Batcher
+from model_server.busy_poll import BusyPoll
 from model_server.connection import Terms
 from model_server.door import Door
 from model_server.drift import Drift, Sampler, drifts
@@ -123,11 +124,11 @@ class Server:
 
     def let_in(self, model: Model) -> None:
         """Answer with the model from now on."""
-        options = self._options
+        options, loop = self._options, asyncio.get_running_loop()
         batcher = Batcher(
             forward=model.forward,
             worker=self._executor,
-            loop=asyncio.get_running_loop(),
+            loop=loop,
             clock=clock,
             limits=options.limits,
             metrics=self._metrics,
@@ -140,6 +141,7 @@ class Server:
             batcher=batcher,
             metrics=self._metrics,
             clock=clock,
+            busy_poll=BusyPoll(loop.call_soon, clock),
         )
         self._router = serving_routes(
             name=options.name,

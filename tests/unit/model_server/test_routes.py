@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from model_server.busy_poll import BusyPoll
 from model_server.errors import RequestError, UnauthorizedError
 from model_server.exchange import Request, Response
 from model_server.health import Health, Phase
@@ -43,7 +44,13 @@ class Now:
 
 def serving(metrics: Metrics, health: Health, batcher: Now | None = None) -> Router:
     infer = Infer(
-        name="m", version="1f", signature=SIGNATURE, batcher=batcher or Now(), metrics=metrics, clock=lambda: 2.0
+        name="m",
+        version="1f",
+        signature=SIGNATURE,
+        batcher=batcher or Now(),
+        metrics=metrics,
+        clock=lambda: 2.0,
+        busy_poll=BusyPoll(lambda _: None, lambda: 2.0),
     )
     return serving_routes(
         name="m",
