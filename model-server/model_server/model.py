@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 
+from model_server.allocator import keep_memory
 from model_server.artefact.card import CARD, GOLDEN, Card, Trust, read_card, specs
 from model_server.artefact.digest import content_of, parse_digest
 from model_server.errors import ModelError, Reason, first_line
@@ -132,7 +133,7 @@ def load(
 
 def read(directory: Path, digest_file: Path | None, trust: Trust, precision: Precision) -> Loaded:
     """Check the digest and read the model."""
-    use_one_thread()
+    set_up_torch()
     if not directory.is_dir():
         raise ModelError(Reason.NOT_FOUND, f"{directory} is not a directory; name one that holds {CARD}.")
     digest = _checked_digest(directory, digest_file)
@@ -141,9 +142,13 @@ def read(directory: Path, digest_file: Path | None, trust: Trust, precision: Pre
     return Loaded(directory, card, digest, trust, precision, build_module(card, directory, trust), tokenizer)
 
 
-def use_one_thread() -> None:
-    """Compute in the calling thread only: more threads than free CPUs cost up to 8x (measured, one busy neighbour)."""
+def set_up_torch() -> None:
+    """Compute in the calling thread only, and in memory that is kept.
+
+    More threads than free CPUs cost up to 8x (measured, one busy neighbour).
+    """
     torch.set_num_threads(1)
+    keep_memory()
 
 
 def _checked_digest(directory: Path, digest_file: Path | None) -> str:

@@ -14,7 +14,7 @@ from model_server.artefact.digest import content_of
 from model_server.artefact.publish import publish, staging
 from model_server.errors import ModelError, Reason
 from model_server.golden import read_golden, write_golden
-from model_server.model import load, use_one_thread
+from model_server.model import load, set_up_torch
 from model_server.optimize.candidates import Candidate, in_numbers, structures
 from model_server.optimize.choose import Measured, best
 from model_server.optimize.measure import ROWS, figure_of, latencies, lost, size_of
@@ -73,7 +73,7 @@ def optimize(
     directory: Path, learned: Table, held_out: Table, options: Options, *, out: Path, report_dir: Path | None = None
 ) -> dict[str, object]:
     """Write the best candidate as a model directory of its own, and say how it compares."""
-    use_one_thread()
+    set_up_torch()
     torch.use_deterministic_algorithms(mode=True)
     if report_dir:
         require_charts()

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from model_server.artefact.card import GOLDEN, WEIGHTS, read_card, specs, write_card
 from model_server.artefact.digest import content_of
 from model_server.artefact.publish import publish, staging
-from model_server.model import load, use_one_thread
+from model_server.model import load, set_up_torch
 from model_server.reference import LEAST_ROWS, reference_of, write_reference
 from model_server.train.checkpoint import Checkpoint, State, key_of
 from model_server.train.fit import History, best_epoch, derived_seed, fit
@@ -50,7 +50,7 @@ def train(
     report_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Train, write the model directory all at once, and say how good it is; the leader of a team does the last two."""
-    use_one_thread()
+    set_up_torch()
     torch.use_deterministic_algorithms(mode=True)
     if report_dir:
         require_charts()
