@@ -14,7 +14,7 @@ import aiohttp
 
 from cluster.access import Access
 from faults.proxy import FaultProxy, Sent
-from lab import NAMESPACE, Lab, name
+from lab import NAMESPACE, Lab, name, on
 from modelservice_operator.cli import KINDS
 from subject import Operator
 
@@ -86,9 +86,10 @@ async def replay(here: Lab, sent: Sequence[Sent], connections: int, *, listens: 
                     text = await answer.read()
                     assert answer.ok, f"{each.path}: {answer.status} {text[:300]!r}"
 
-        begun = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(connections)))
-        return time.perf_counter() - begun
+        with on(here.writers_cpus):
+            begun = time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(connections)))
+            return time.perf_counter() - begun
 
 
 @asynccontextmanager

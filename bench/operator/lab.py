@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import urllib.request
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from controlplane.operator_process import OperatorProcess
 from faults.admin import Admin, model_service, services
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 NAMESPACE = "bench"
 # Of each service: a line of the ledger, a Deployment, the Service and that of the metrics, a budget, a network policy.
@@ -36,6 +36,7 @@ _SERVICES_KEYS = f"/registry/modelservice.dev/modelservices/{NAMESPACE}/"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PATIENCE_SECONDS = 600.0
 _SETTLING_SECONDS = 20.0  # controllers keep an API server busy for ever
+_CPUS = frozenset(os.sched_getaffinity(0))
 _IDLE_SHARE = 0.1  # of one core: an API server that has just started is busy for some seconds more
 
 
@@ -59,6 +60,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+@contextmanager
+def on(cpus: frozenset[int]) -> Iterator[None]:
+    """Keep this thread, and what is started meanwhile, on some CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @dataclass
 class Lab:
     """A control plane, and the states that it can be put back to: so many services, which nobody has looked at yet."""
@@ -67,6 +79,8 @@ class Lab:
     account: OperatorProcess  # for its rights and configuration; the process that is measured is another
     directory: Path
     size: int = 0
+    apart: bool = False
+    """Whether the control plane has all CPUs but one, and who writes has that one."""
     _states: dict[int, Path] = field(default_factory=dict)
 
     @property
@@ -78,6 +92,15 @@ class Lab:
     def api_pid(self) -> int:
         """The API server's process."""
         return self.plane.pid("kube-apiserver")
+
+    @property
+    def writers_cpus(self) -> frozenset[int]:
+        """Where the operator and the bare client run."""
+        return frozenset({max(_CPUS)}) if self.apart else _CPUS
+
+    @property
+    def _servers_cpus(self) -> frozenset[int]:
+        return (_CPUS - self.writers_cpus) or _CPUS
 
     async def grow(self, size: int) -> None:
         """Create services up to a number, and keep the state that this is."""
@@ -98,7 +121,8 @@ class Lab:
         shutil.rmtree(self.plane.etcd_data)
         shutil.copytree(self._states[size], self.plane.etcd_data)
         self.size = size
-        self.plane.start_again()
+        with on(self._servers_cpus):
+            self.plane.start_again()
         await self.settled()
 
     async def settled(self) -> None:

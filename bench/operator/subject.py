@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster import ports
+from lab import on
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -37,7 +38,7 @@ class Operator:
         command = [*_PROGRAM, "run", f"--config={lab.account.config}", f"--listen=127.0.0.1:{self._port}"]
         environment = os.environ | {"KUBECONFIG": str(kubeconfig or lab.kubeconfig)}
         self.spawned = time.perf_counter()
-        with lab.account.log.open("ab") as log:
+        with lab.account.log.open("ab") as log, on(lab.writers_cpus):
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.pid = self._process.pid
 

@@ -24,4 +24,5 @@ def test_no_write_is_wasted() -> None:
     assert numbers["reads_per_service"] == 0
     assert numbers["restart_writes"] == 0
     assert numbers["ratio_20"] > 0
+    assert numbers["ratio_shared_20"] > 0
     assert numbers["listening_ratio_20"] > 0
