@@ -123,6 +123,10 @@ class Lab:
         self.size = size
         with on(self._servers_cpus):
             self.plane.start_again()
+        async with Admin.of(
+            self.plane
+        ) as admin:  # the first who asks for a kind of a definition waits until it is made
+            await admin.get(f"{services(NAMESPACE)}?limit=1")
         await self.settled()
 
     async def settled(self) -> None:

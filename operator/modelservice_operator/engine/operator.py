@@ -38,7 +38,7 @@ from modelservice_operator.engine.surroundings import Surroundings
 from modelservice_operator.kube.backoff import Backoff
 from modelservice_operator.kube.errors import Forbidden, KubeError, NotFound, Unauthorized, Unavailable
 from modelservice_operator.kube.informer import Informer
-from modelservice_operator.kube.resources import NAMESPACES
+from modelservice_operator.kube.resources import NAMESPACES, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -363,20 +363,29 @@ class Operator:
     async def _list_services_of(self, namespace: str | None) -> None:
         informers = [each for each in self._informers if each.namespace == namespace]
         unknown = next((each for each in informers if not each.listed.is_set()), None)
+        resource, version = self._kinds.services, ""
+        names: set[Name] = set()
         try:
-            listing = await self._cluster.list(self._kinds.services, namespace=namespace)
+            # Page by page: thousands of whole services at once would be the most memory that the operator ever needs.
+            async for page in self._cluster.pages(resource, namespace=namespace):
+                if unknown is not None:
+                    self._close(namespace, f"{unknown} {unknown.state.value}: {unknown.words}")
+                    return
+                if self._closed.pop(namespace, None) is not None:
+                    _log.info("Namespace %s can be looked after again", namespace)
+                    self._scope.set()
+                names.update(map(name_of, page.items))
+                version = page.resource_version
+                self._take_found(set().union(*(self._store.upsert(resource, body) for body in page.items)))
         except Forbidden as error:
             if namespace is None:
                 raise
             self._close(namespace, error.message)
             return
-        if unknown is not None:
-            self._close(namespace, f"{unknown} {unknown.state.value}: {unknown.words}")
-            return
-        if self._closed.pop(namespace, None) is not None:
-            _log.info("Namespace %s can be looked after again", namespace)
-            self._scope.set()
-        touched = self._store.replace(self._kinds.services, listing.items, listing.resource_version, namespace)
+        self._take_found(self._store.prune(resource, names, version, namespace))
+
+    def _take_found(self, touched: set[Key]) -> None:
+        """Have services looked at that a list tells otherwise than the store did."""
         self._wake(touched, Priority.RESYNC)
         # A deletion that only the list has seen is not owed: watches do not tell old deletions.
         if self._owed_since is None and any(self._store.service(key) for key in touched):

@@ -20,7 +20,7 @@ import orjson
 from modelservice_operator.kube.resources import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from modelservice_operator.kube.resources import Body, Name, Resource
 
@@ -144,17 +144,6 @@ class Store:
         for write in self._writes.get(ref, ()):
             write.versions_seen.append(version)
         return {before.key} if before is not None and before.key is not None else set()
-
-    def replace(
-        self, resource: Resource, bodies: Iterable[Body], resource_version: str, namespace: str | None = None
-    ) -> set[Key]:
-        """Take a whole list (of one namespace, or of all); what it lacks was deleted while nobody watched."""
-        touched: set[Key] = set()
-        names: set[Name] = set()
-        for body in bodies:
-            names.add(name_of(body))
-            touched |= self.upsert(resource, body)
-        return touched | self.prune(resource, names, resource_version, namespace)
 
     def prune(
         self, resource: Resource, names: set[Name], resource_version: str, namespace: str | None = None

@@ -102,14 +102,14 @@ def test_what_a_list_lacks_was_deleted_unless_it_is_newer_than_the_list(store: S
     store.upsert(DEPLOYMENTS, deployment(2, "stays"))
     store.upsert(DEPLOYMENTS, deployment(9, "newer"))
     store.upsert(MODEL_SERVICES, service(1))
-    assert store.replace(DEPLOYMENTS, [deployment(2, "stays")], "5") == {KEY}
+    assert store.prune(DEPLOYMENTS, {("ml", "stays")}, "5", None) == {KEY}
     assert list(store.children(KEY)[DEPLOYMENTS]) == ["newer", "stays"]
     assert store.service(KEY) is not None
 
 
 def test_a_list_of_one_namespace_says_nothing_of_the_others(store: Store) -> None:
     store.upsert(DEPLOYMENTS, deployment(1))
-    store.replace(DEPLOYMENTS, [], "5", namespace="elsewhere")
+    store.prune(DEPLOYMENTS, set(), "5", "elsewhere")
     assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-1"]
 
 
@@ -194,5 +194,5 @@ def test_a_kind_that_is_followed_no_more_is_forgotten_and_may_come_back_as_it_wa
     store.forget(DEPLOYMENTS)
     assert store.children(KEY)[DEPLOYMENTS] == {}
     assert list(store.children(KEY)[PODS]) == ["pod"]
-    assert store.replace(DEPLOYMENTS, [deployment(2)], "4") == {KEY}
+    assert store.upsert(DEPLOYMENTS, deployment(2)) == {KEY}
     assert list(store.children(KEY)[DEPLOYMENTS]) == ["digits-1"]
