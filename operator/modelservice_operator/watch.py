@@ -106,7 +106,8 @@ def _settings(*, scans: bool) -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = _Patiently()
-    settings.watching.chunk_size = 500
+    # Kopf makes events of a whole page before it handles one: by 500 it needs 15 MB more for 5,000 services (measured).
+    settings.watching.chunk_size = 100
     # Not `initial_streaming`: a server that cannot do it ends kopf, and a stream that breaks early loses objects.
     return settings
 
