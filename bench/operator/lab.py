@@ -123,9 +123,8 @@ class Lab:
         self.size = size
         with on(self._servers_cpus):
             self.plane.start_again()
-        async with Admin.of(
-            self.plane
-        ) as admin:  # the first who asks for a kind of a definition waits until it is made
+        # Who is the first to ask for a kind of a definition waits until the server has made what serves it.
+        async with Admin.of(self.plane) as admin:
             await admin.get(f"{services(NAMESPACE)}?limit=1")
         await self.settled()
 

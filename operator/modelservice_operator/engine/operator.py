@@ -366,7 +366,7 @@ class Operator:
         resource, version = self._kinds.services, ""
         names: set[Name] = set()
         try:
-            # Page by page: thousands of whole services at once would be the most memory that the operator ever needs.
+            # Page by page, so that thousands of whole services are never in memory at once.
             async for page in self._cluster.pages(resource, namespace=namespace):
                 if unknown is not None:
                     self._close(namespace, f"{unknown} {unknown.state.value}: {unknown.words}")
