@@ -95,8 +95,7 @@ async def main(options: argparse.Namespace) -> dict[str, Any]:
                     found, rss_mb = await _resident(here, changes=_CHANGES if size == options.sizes[-1] else 0)
                     numbers |= found if size == options.sizes[-1] else {f"{what}_{size}": found[what] for what in found}
                     run = replace(run, rss_mb=max(run.rss_mb, rss_mb))
-                after, _ = await _replayed(here, recording, size, best)
-                runs.append(replace(run, bare_seconds=(before + after) / 2))
+                runs.append(await _compared(here, recording, run, before, best))
                 _say(f"  {runs[-1].ratio:.3f} of the bare client's time")
         numbers |= _told(runs)
         here.apart = False
@@ -124,6 +123,12 @@ async def _replayed(
     return min(found)
 
 
+async def _compared(here: Lab, recording: bare.Recording, run: Run, before: float, connections: Sequence[int]) -> Run:
+    """Replay once more behind a run of the operator, and hold the run against the mean of before and after."""
+    after, _ = await _replayed(here, recording, run.size, connections)
+    return replace(run, bare_seconds=(before + after) / 2)
+
+
 async def _sharing(
     here: Lab, size: int, recording: bare.Recording, connections: Sequence[int], times: int
 ) -> dict[str, Any]:
@@ -132,10 +137,8 @@ async def _sharing(
     for turn in range(times):
         _say(f"{size} services, all on the same CPUs, run {turn + 1}")
         before, _ = await _replayed(here, recording, size, connections)
-        run = await _operated(here, size, recording)
-        after, _ = await _replayed(here, recording, size, connections)
+        run = await _compared(here, recording, await _operated(here, size, recording), before, connections)
         listening, _ = await _replayed(here, recording, size, connections, listens=True)
-        run = replace(run, bare_seconds=(before + after) / 2)
         ratios.append(round(run.ratio, 3))
         listening_ratios.append(listening / run.bare_seconds)
         _say(f"  {ratios[-1]:.3f} of the bare client's time, with watches {listening_ratios[-1]:.3f}")

@@ -100,7 +100,7 @@ class Lab:
 
     @property
     def _servers_cpus(self) -> frozenset[int]:
-        return (_CPUS - self.writers_cpus) or _CPUS
+        return (_CPUS - self.writers_cpus) or _CPUS  # none is left where all are shared, or where there is only one
 
     async def grow(self, size: int) -> None:
         """Create services up to a number, and keep the state that this is."""
