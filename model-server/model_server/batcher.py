@@ -282,8 +282,7 @@ class Batcher:
         """Tell who looks from outside how many wait now, and since when."""
         self._waiting -= count
         self._metrics.queue_requests.value = self._waiting
-        heads = [bucket.head.queued for bucket in self._buckets.values()]
-        self._metrics.queue_since.value = min(heads) if heads else 0.0
+        self._metrics.queue_since.value = min((bucket.head.queued for bucket in self._buckets.values()), default=0.0)
 
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         del self._live[ticket]
