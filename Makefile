@@ -108,7 +108,7 @@ tools: ## Get the programs that the tests run: from the PATH, else built from pi
 
 .PHONY: test-unit
 test-unit: $(VENV)/.test ## Pure functions: seconds.
-	@$(PYTEST) tests/unit
+	@$(PYTEST) -n 2 tests/unit
 
 .PHONY: test-server
 test-server: $(VENV)/.test tools ## The model server over real HTTP.
@@ -120,7 +120,7 @@ drain: $(VENV)/.test ## Restart model servers under load, 50 times; the last lin
 
 .PHONY: test-controlplane
 test-controlplane: $(VENV)/.test tools ## The operator on a real API server.
-	@$(PYTEST) tests/controlplane
+	@$(PYTEST) -n 2 --dist loadfile tests/controlplane
 
 .PHONY: test-e2e
 test-e2e: $(VENV)/.test tools ## Real pods with a real model on a real node.

@@ -28,9 +28,10 @@ stage "environment" make --no-print-directory .venv/.test
 if [ "$1" = full ]; then
   stage "scanner" make --no-print-directory .venv/checkov/bin/checkov
 fi
-stage "unit tests" .venv/bin/pytest -q tests/unit
+stage "unit tests" .venv/bin/pytest -q -n 2 tests/unit
 stage "server tests" .venv/bin/pytest -q tests/server
-stage "control plane tests" .venv/bin/pytest -q tests/controlplane
+# Half of it is waiting: two files at a time, each process with a control plane of its own.
+stage "control plane tests" .venv/bin/pytest -q -n 2 --dist loadfile tests/controlplane
 stage "faults" bash tools/faults.sh
 if [ "$node" = yes ]; then
   wait "$building" || { cat "$logs/images"; echo "== images FAILED"; exit 1; }
